@@ -1,0 +1,69 @@
+"""
+SDKs that Stainless generates: OpenAI, Anthropic, Groq, Runloop, Cloudflare, Together ...
+
+One rule serves them all. Each package has `DefaultHttpxClient` and
+`DefaultAsyncHttpxClient`, clients with the SDK's own timeouts and redirects; each
+SDK class takes one as `http_client=` and closes it in its own `close`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+from pool_manager.manager import ClientMaker
+
+_log = logging.getLogger(__name__)
+
+
+class StainlessAdapter:
+    """Serves every class that takes `http_client=` and whose package has the two default clients."""
+
+    def serves(self, sdk_class: type) -> bool:
+        """Whether *sdk_class* is an SDK class of the family."""
+        return _default_client(sdk_class) is not None
+
+    def make(
+        self, client: ClientMaker, sdk_class: type, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        """Make *sdk_class* on a client of its package's own kind, pooled."""
+        if kwargs.get("http_client") is not None:
+            _log.warning("%s has an http_client of its own and is not pooled", sdk_class.__name__)
+            return sdk_class(*args, **kwargs)
+        factory = _default_client(sdk_class)
+        assert factory is not None, "make() is called for classes that it serves"
+        return sdk_class(*args, **{**kwargs, "http_client": client(factory)})
+
+
+@functools.lru_cache(maxsize=256)  # reading signatures takes longer than making the client
+def _default_client(sdk_class: type) -> Callable[..., Any] | None:
+    """Find the package's default client, of the colour that *sdk_class* takes."""
+    for kind in sdk_class.__mro__:  # a subclass of the user's has neither the argument nor the module
+        argument = inspect.signature(kind.__dict__.get("__init__", object.__init__)).parameters.get(
+            "http_client"
+        )
+        if argument is not None:
+            name = (
+                "DefaultAsyncHttpxClient"
+                if "AsyncClient" in str(argument.annotation)
+                else "DefaultHttpxClient"
+            )
+            return _outwards(kind.__module__, name)
+    return None
+
+
+def _outwards(module: str, name: str) -> Callable[..., Any] | None:
+    """Look *name* up in *module*, then in each package around it: openai.lib.azure, openai.lib, openai."""
+    while module:
+        found = getattr(sys.modules.get(module), name, None)
+        if found is not None:
+            return cast(Callable[..., Any], found)
+        module = module.rpartition(".")[0]
+    return None
+
+
+ADAPTER = StainlessAdapter()

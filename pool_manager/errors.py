@@ -1,0 +1,46 @@
+"""
+What can go wrong, as types.
+
+* PoolError
+  x PoolTimeout     waited the whole time and no connection came free
+  x PoolOverloaded  too many are waiting already; shed load
+  x PoolClosed      the pool or its manager is closed
+  x LeaseClosed     this lease was given back; the caller has a bug
+* ConfigError       a setting cannot be used (a ValueError)
+
+What a request raises is *also* the error of the library in use: a caller of
+httpx catches `httpx.PoolTimeout`, a caller of httpx2 `httpx2.PoolTimeout`, and
+both may catch `pool_manager.PoolTimeout`. So retry code works unchanged.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ConfigError", "LeaseClosed", "PoolClosed", "PoolError", "PoolOverloaded", "PoolTimeout"]
+
+
+class PoolError(Exception):
+    """Base of the errors this package raises on purpose while it serves requests."""
+
+
+class PoolTimeout(PoolError):
+    """No connection came free in time. Says what the pool looked like and who held it."""
+
+
+class PoolOverloaded(PoolError):
+    """`Limits.max_pending` requests are waiting already; waiting would only make it longer."""
+
+
+class PoolClosed(PoolError):
+    """The pool, or the manager that owns it, was closed before the request was answered."""
+
+
+class LeaseClosed(PoolError, RuntimeError):
+    """A lease was used after it was given back. Not worth a retry: the caller has a bug."""
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used. Names the field, what it was and what it may be."""
+
+
+for _error in (PoolError, PoolTimeout, PoolOverloaded, PoolClosed, LeaseClosed, ConfigError):
+    _error.__module__ = "pool_manager"  # what a user can import is what a traceback says

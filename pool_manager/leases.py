@@ -1,0 +1,199 @@
+"""
+A lease: one client's share of the pools, counted, and found when it is lost.
+
+Whoever holds a lease keeps the pools it has used open. A lease joins the pool of
+the running loop (or of threads) when it is taken, and any other at the first
+request there.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, final, overload
+
+import httpx
+
+from pool_manager.errors import LeaseClosed
+from pool_manager.pools import Share, Tenant
+from pool_manager.registry import Exchange, Registry
+from pool_manager.runtimes import loops
+from pool_manager.stats import PoolStats
+
+if TYPE_CHECKING:
+    from pool_manager.libraries import Httpx2Like, Httpx2Transport, HttpxLike, HttpxTransport
+
+C = TypeVar("C")
+
+# Code that a caller does not mean when asking "where was this taken?".
+_NOT_THE_CALLER = frozenset({"pool_manager", "httpx", "httpx2", "contextlib"})
+
+
+def caller() -> str:
+    """Give "file:line" of whoever called into this package, past it and the httpx libraries."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - `inspect.stack` reads source files: 1000 times the cost
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_CALLER:
+        frame = frame.f_back
+    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+@final
+class Tenancy:
+    """
+    A lease without the ways to make clients: what a transport holds.
+
+    A collected, unclosed one is given back, with a `ResourceWarning` that says
+    where it was taken.
+
+    Args:
+        registry: Where the pools are.
+
+        tenant: How the registry counts it.
+
+        share: Whom it shares with.
+    """
+
+    def __init__(self, registry: Registry, tenant: Tenant, share: Share) -> None:
+        self.share: Final = share
+        self._registry: Final = registry
+        self.tenant: Final = tenant
+        registry.take()
+        self._taken = True
+
+    def join(self, *, is_async: bool | None) -> None:
+        """
+        Hold the pool here already before the first request.
+
+        Args:
+            is_async: Whether requests will come from a loop; None if nobody knows yet.
+        """
+        loop = None if is_async is False else loops.current_or_none()
+        if loop is not None or not is_async:
+            self._registry.join(self.tenant, self.share, loop)
+
+    def begin(self, share: Share, loop: object | None) -> Exchange:
+        """Let a request in, on *loop* or (None) in a thread; raises `LeaseClosed` or `PoolClosed`."""
+        return self._registry.begin(self.tenant, share, loop)
+
+    def close(self) -> None:
+        """Give the lease back; from any thread, any number of times."""
+        self._registry.shut(self._registry.give_back(self.tenant))
+
+    async def aclose(self) -> None:
+        """Give the lease back; what it was the last to hold here is closed when this returns."""
+        await self._registry.ashut(self._registry.give_back(self.tenant))
+
+    def stats(self) -> tuple[PoolStats, ...]:
+        """Give one snapshot of each pool that it holds."""
+        return tuple(pool.stats() for pool in [*self.tenant.pools])
+
+    def __del__(self) -> None:
+        """Give back what nobody will. Runs at any time, inside anything: see `Registry.lose`."""
+        # Half made (the manager was closed), or the interpreter is on its way out.
+        if not getattr(self, "_taken", False) or self.tenant.closed or sys.is_finalizing():
+            return
+        self._registry.lose(self.tenant)
+        message = f"unclosed lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"
+        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+
+
+class Maker(Protocol):
+    """What a lease asks of its manager; `PoolManager` is one."""
+
+    def transport_on(self, tenancy: Tenancy, library: object) -> object:
+        """Make a transport on *tenancy*."""
+        ...
+
+    def client_on(
+        self, tenancy: Tenancy, factory: Callable[..., object], kwargs: dict[str, object]
+    ) -> object:
+        """Make a client on *tenancy*."""
+        ...
+
+
+@final
+class Lease:
+    """
+    A counted share of the pools: ``with manager.lease(name="billing") as lease``.
+
+    What it makes works until the lease is closed; then `LeaseClosed`. Responses
+    that are open by then can still be read to their end.
+    """
+
+    def __init__(self, tenancy: Tenancy, maker: Maker) -> None:
+        self._tenancy, self._maker = tenancy, maker
+
+    @property
+    def name(self) -> str:
+        """What statistics and errors call it."""
+        return self._tenancy.tenant.name
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was given back."""
+        return self._tenancy.tenant.closed
+
+    @overload
+    def client(self, /, **kwargs: object) -> httpx.Client: ...
+    @overload
+    def client(self, factory: Callable[..., C], /, **kwargs: object) -> C: ...
+    def client(self, factory: Callable[..., object] = httpx.Client, /, **kwargs: object) -> object:
+        """
+        Make a client that works as long as the lease. Arguments and errors: `PoolManager.client`.
+
+        Raises:
+            LeaseClosed: The lease was given back.
+        """
+        return self._maker.client_on(self._open_tenancy(), factory, kwargs)
+
+    @overload
+    def transport(self) -> HttpxTransport: ...
+    @overload
+    def transport(self, library: HttpxLike) -> HttpxTransport: ...
+    @overload
+    def transport(self, library: Httpx2Like) -> Httpx2Transport: ...
+    def transport(self, library: object = httpx) -> object:
+        """
+        Make a transport that works as long as the lease. Arguments and errors: `PoolManager.transport`.
+
+        Raises:
+            LeaseClosed: The lease was given back.
+        """
+        return self._maker.transport_on(self._open_tenancy(), library)
+
+    def _open_tenancy(self) -> Tenancy:
+        if self.closed:
+            raise LeaseClosed(
+                f"lease {self.name!r}, taken at {self._tenancy.tenant.taken_at}, was given back"
+            )
+        return self._tenancy
+
+    def stats(self) -> tuple[PoolStats, ...]:
+        """Give one snapshot of each pool that it holds."""
+        return self._tenancy.stats()
+
+    def close(self) -> None:
+        """Give the lease back. Safe to repeat, from any thread."""
+        self._tenancy.close()
+
+    async def aclose(self) -> None:
+        """Give the lease back; what it was the last to hold here is closed when this returns."""
+        await self._tenancy.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,124 @@
+"""One pool: the connections of one runtime and one config, and who holds it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import AsyncEngine, Engine
+from pool_manager.runtimes.borrowed.in_loops import AsyncBorrowedEngine
+from pool_manager.runtimes.borrowed.in_threads import BorrowedEngine
+from pool_manager.runtimes.loops import Runtime, Watch
+from pool_manager.runtimes.tls import ContextCache
+from pool_manager.stats import EngineStats, PoolStats
+
+
+@attrs.frozen(cache_hash=True)
+class Share:
+    """What must be equal for two leases to share a pool, in one runtime."""
+
+    config: PoolConfig
+    limits: Limits
+    private: object = None  # a token of its own, for `shared=False`
+
+
+@attrs.define(eq=False)
+class Tenant:
+    """A lease as pools count it. The registry's lock guards it."""
+
+    name: str
+    lane: str | None
+    taken_at: str
+    reopens: bool  # a transport's own lease is taken anew when the transport is used after close
+    closed: bool = False
+    pools: set[Pool] = attrs.field(factory=set)
+
+
+@attrs.define(eq=False)
+class Home:
+    """The pools of one runtime, and those of them that are closing. The registry's lock guards it."""
+
+    runtime: Runtime
+    pools: dict[Share, Pool] = attrs.field(factory=dict)
+    closing: set[Pool] = attrs.field(factory=set)
+    watch: Watch | None = None
+
+    def all(self) -> list[Pool]:
+        """Every pool whose sockets may be open."""
+        return [*self.pools.values(), *self.closing]
+
+
+class Pool:
+    """
+    The connections of one runtime and one config.
+
+    Its engine is made at the first request. The registry's lock guards what is
+    counted here; the engine looks after itself.
+    """
+
+    def __init__(self, share: Share, home: Home) -> None:
+        self.share: Final = share
+        self.home: Final = home
+        self.runtime: Final = home.runtime
+        self.tenants: dict[Tenant, None] = {}  # in the order in which they came
+        self.in_flight = 0
+        self.requests = 0
+        self.failed = 0
+        self.times_unheld = 0
+        self.closed = False
+        self._engine: Engine | AsyncEngine | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a lease or an open answer needs it."""
+        return bool(self.tenants) or self.in_flight > 0
+
+    @property
+    def engine(self) -> Engine | AsyncEngine | None:
+        """What carries its requests, once there was one."""
+        return self._engine
+
+    def ensure_engine(self, lanes: Lanes, contexts: ContextCache) -> None:
+        """Make the engine if there is none. Cheap: no TLS context, no socket."""
+        if self._engine is None:
+            kind = BorrowedEngine if self.runtime.name == "threads" else AsyncBorrowedEngine
+            self._engine = kind(self.share.config, self.share.limits, lanes, contexts)
+
+    def withdraw(self) -> None:
+        """Serve no new tenant: leave the table, if this is still the pool there."""
+        self.closed = True
+        if self.home.pools.get(self.share) is self:
+            del self.home.pools[self.share]
+        self.home.closing.add(self)
+        for tenant in self.tenants:
+            tenant.pools.discard(self)
+        self.tenants.clear()
+
+    def close_connections(self) -> None:
+        """Let every socket go, here and now: in the pool's own loop, in a thread, or after the loop's end."""
+        if isinstance(self._engine, BorrowedEngine):
+            self._engine.close()
+        elif self._engine is not None:
+            self._engine.abandon()
+
+    def stats(self) -> PoolStats:
+        """How things stand now."""
+        engine = self._engine.stats() if self._engine is not None else EngineStats()
+        tenants = list(self.tenants)
+        return PoolStats(
+            runtime=self.runtime.name,
+            config=self.share.config,
+            leases=len(tenants),
+            lease_names=tuple(tenant.name for tenant in tenants),
+            in_flight=self.in_flight,
+            waiting=engine.waiting,
+            connections=engine.connections,
+            requests=self.requests,
+            failed=self.failed,
+            opened=engine.opened,
+            reused=engine.reused,
+            dials_failed=engine.dials_failed,
+        )

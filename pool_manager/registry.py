@@ -1,0 +1,371 @@
+"""
+Which pool serves whom: a table for each event loop, one for threads; leases counted.
+
+Rule 1: a pool is held by *tenants* (leases) and by *exchanges* (requests whose
+answer is not closed yet). A pool that nobody holds is closed, after
+`Limits.linger`; the next tenant gets a new one.
+Rule 2: loops are keys by themselves and weakly, never by `id`, which Python
+gives away again. What a pool holds refers back to its loop, so a loop's end is
+watched for (`runtimes.loops.Watch`) and, where a loop was closed without a
+word, found at the next call (`sweep`).
+Rule 3: the one lock guards the tables and the counts, and is held for
+microseconds: never across I/O, a TLS context or a callback. A finaliser may run
+inside any call, one that holds the lock included: it never waits for the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import anyio.lowlevel
+import attrs
+
+from pool_manager.config import Lane
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import AsyncBody, Body
+from pool_manager.errors import LeaseClosed, PoolClosed
+from pool_manager.pools import Home, Pool, Share, Tenant
+from pool_manager.runtimes import loops
+from pool_manager.runtimes.on_threads import Threads
+from pool_manager.runtimes.tls import ContextCache
+from pool_manager.stats import ManagerStats
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """One request, from being let in to its answer being closed."""
+
+    pool: Pool
+    tenant: Tenant
+    _registry: Registry
+    _ended: bool = False
+
+    def end(self, *, failed: bool = False) -> None:
+        """Hold the pool no longer. Safe to repeat."""
+        if not self._ended:
+            self._ended = True
+            self._registry.end(self.pool, failed=failed)
+
+    def abandon(self, body: Body | AsyncBody) -> None:
+        """
+        End it as one whose answer was collected unclosed. For finalisers.
+
+        Never at once: the finaliser may have interrupted the very engine that has
+        to let go of the answer.
+        """
+
+        def let_go() -> None:
+            body.abandon()
+            self.end(failed=True)
+
+        if self.pool.runtime.name != "threads":
+            try:
+                self.pool.runtime.call_soon(let_go)
+            except RuntimeError:  # its loop is over
+                pass
+            else:
+                return
+        self._registry.defer(let_go)
+
+
+class Registry:
+    """
+    The pools of one manager, over all runtimes.
+
+    Args:
+        name: The manager's name, for logs.
+
+        lanes: The manager's lanes.
+    """
+
+    def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
+        self.name: Final = name
+        self.lanes: Final = Lanes(lanes)
+        self._contexts = ContextCache()
+        self._lock = threading.Lock()
+        self._homes: weakref.WeakKeyDictionary[object, Home] = weakref.WeakKeyDictionary()
+        self._threads = Home(Threads())
+        self._deferred: deque[Callable[[], object]] = deque()
+        self._drained: list[Callable[[], object]] = []
+        self._closed = False
+        self._in_flight = self._taken = self._returned = self._leaked = 0
+        _REGISTRIES.add(self)
+
+    # Leases
+
+    def take(self) -> None:
+        """
+        Count a new lease.
+
+        Raises:
+            PoolClosed: The manager is closed.
+        """
+        self.sweep()
+        with self._lock:
+            self._refuse_if_closed()
+            self._taken += 1
+
+    def join(self, tenant: Tenant, share: Share, loop: object | None) -> None:
+        """Have *tenant* hold the pool of *share* on *loop* (None: threads) before its first request."""
+        with self._lock:
+            self._join(tenant, share, loop)
+
+    def give_back(self, tenant: Tenant, *, leaked: bool = False) -> list[Pool]:
+        """
+        Take *tenant* out of every pool. Safe to repeat, from any thread.
+
+        Returns:
+            The pools that nobody holds now, to be passed to `shut` or `ashut`.
+        """
+        with self._lock:
+            if tenant.closed:
+                return []
+            tenant.closed = True
+            self._returned += 1
+            self._leaked += leaked
+            left, tenant.pools = tenant.pools, set()
+            for pool in left:
+                del pool.tenants[tenant]
+            return [pool for pool in left if self._withdraw_if_unheld(pool)]
+
+    def lose(self, tenant: Tenant) -> None:
+        """Give back the lease that a finaliser found: now, or if this is not the moment, at the next call."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self.shut(self.give_back(tenant, leaked=True))
+        else:
+            self.defer(lambda: self.shut(self.give_back(tenant, leaked=True)))
+
+    def defer(self, job: Callable[[], object]) -> None:
+        """Have *job* done by whoever calls next, outside of every lock."""
+        self._deferred.append(job)
+
+    # Requests
+
+    def begin(self, tenant: Tenant, share: Share, loop: object | None) -> Exchange:
+        """
+        Let a request in.
+
+        Raises:
+            LeaseClosed: The lease was given back, and is not one that reopens.
+
+            PoolClosed: The manager is closed.
+        """
+        if self._deferred or (loop is not None and loop not in self._homes):
+            self.sweep()
+        with self._lock:
+            if tenant.closed:
+                if not tenant.reopens:
+                    raise LeaseClosed(f"lease {tenant.name!r}, taken at {tenant.taken_at}, was given back")
+                self._taken += 1
+                tenant.closed = False
+            pool = self._join(tenant, share, loop)
+            pool.ensure_engine(self.lanes, self._contexts)
+            pool.in_flight += 1
+            pool.requests += 1
+            self._in_flight += 1
+            first = pool.requests == 1
+        if first:
+            _log.info("%s: %s pool opened", self.name, pool.runtime.name)
+        if loop is not None and pool.home.watch is None:
+            pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
+        return Exchange(pool, tenant, self)
+
+    def end(self, pool: Pool, *, failed: bool) -> None:
+        """Let a request out."""
+        with self._lock:
+            pool.in_flight -= 1
+            pool.failed += failed
+            self._in_flight -= 1
+            drained = self._drained if not self._in_flight else []
+            withdrawn = self._withdraw_if_unheld(pool)
+        if withdrawn:
+            self.shut([pool])
+        for notify in drained:
+            notify()
+
+    # Closing
+
+    def shut(self, pools: Iterable[Pool]) -> None:
+        """Close withdrawn pools where they live; here if nothing can run there any more."""
+        for pool in pools:
+            try:
+                pool.runtime.call_soon(functools.partial(self._finish, pool))
+            except RuntimeError:
+                self._finish(pool)
+
+    async def ashut(self, pools: Sequence[Pool]) -> None:
+        """Close withdrawn pools; those of the running loop are closed when this returns."""
+        here = [pool for pool in pools if pool.runtime.is_here()]
+        self.shut(pool for pool in pools if pool not in here)
+        for pool in here:
+            self._finish(pool)
+        # What was closed above cannot be cancelled; the loop needs one turn to let the sockets go.
+        await anyio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Refuse every further request and close every pool; requests that are out fail."""
+        self.shut(self._withdraw_all())
+
+    async def aclose(self, grace: float) -> None:
+        """Refuse every further request, give those that are out *grace* seconds, then close."""
+        drained = loops.Signal()
+        with self._lock:
+            self._closed = True
+            self._drained.append(drained.set)
+            busy = self._in_flight > 0
+        try:
+            if busy:
+                await drained.wait(grace)
+        finally:
+            await self.ashut(self._withdraw_all())
+
+    def reset(self) -> None:
+        """Have no connection that is there used again, and certificates read anew."""
+        self._contexts.clear()
+        with self._lock:
+            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
+        for pool in pools:
+            if pool.engine is not None:
+                with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
+                    pool.runtime.call_soon(pool.engine.reset)
+
+    def stats(self) -> ManagerStats:
+        """How things stand now."""
+        self.sweep()
+        with self._lock:
+            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
+            taken, returned, leaked = self._taken, self._returned, self._leaked
+        return ManagerStats(
+            name=self.name,
+            pools=tuple(pool.stats() for pool in pools),
+            leases_taken=taken,
+            leases_returned=returned,
+            leases_leaked=leaked,
+        )
+
+    def sweep(self) -> None:
+        """Do what finalisers left undone, and let go of loops that were closed without a word."""
+        while self._deferred:
+            self._deferred.popleft()()
+        with self._lock:
+            over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
+            pools = [pool for loop in over for pool in self._vacate(loop)]
+        for pool in pools:
+            self._finish(pool)
+
+    def disown(self) -> None:
+        """Start empty in a forked child. The parent's sockets are let go without a byte."""
+        homes = self._all_homes()
+        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+        self._homes, self._threads = weakref.WeakKeyDictionary(), Home(Threads())
+        self._contexts.clear()
+        self._deferred.clear()
+        self._drained.clear()
+        self._in_flight = 0
+        for pool in [pool for home in homes for pool in home.all()]:
+            pool.withdraw()
+            if pool.engine is not None:
+                pool.engine.disown()
+        # Kept for ever: what their finalisers would do is the parent's business.
+        _INHERITED.extend(homes)
+
+    async def _loop_ended(self, loop: object) -> None:
+        """The loop is ending, and can do I/O for the last time."""
+        with self._lock:
+            pools = self._vacate(loop)
+        await self.ashut(pools)
+
+    def _finish(self, pool: Pool) -> None:
+        pool.close_connections()
+        if pool.engine is not None:
+            _log.info("%s: %s pool closed after %d requests", self.name, pool.runtime.name, pool.requests)
+        with self._lock:
+            home = pool.home
+            home.closing.discard(pool)
+            watch = home.watch
+            if watch is None or home.all():
+                return
+            home.watch = None  # nothing left to watch over: do not keep the loop alive for it
+        watch.stop()
+
+    def _linger_over(self, pool: Pool, when: int) -> None:
+        with self._lock:
+            # Held again since, and perhaps left again: that has a timer of its own.
+            withdrawn = pool.times_unheld == when and self._withdraw_if_unheld(pool, linger=0.0)
+        if withdrawn:
+            self.shut([pool])
+
+    def _withdraw_all(self) -> list[Pool]:
+        with self._lock:
+            self._closed = True
+            self._drained.clear()
+            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
+            for pool in pools:
+                pool.withdraw()
+        return pools
+
+    # The lock is held by the caller of what follows.
+
+    def _all_homes(self) -> list[Home]:
+        return [*self._homes.values(), self._threads]
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise PoolClosed(f"manager {self.name!r} is closed")
+
+    def _join(self, tenant: Tenant, share: Share, loop: object | None) -> Pool:
+        self._refuse_if_closed()
+        home = self._threads if loop is None else self._homes.get(loop)
+        if home is None:
+            home = self._homes[loop] = Home(loops.runtime_of(loop))
+        pool = home.pools.get(share)
+        if pool is None:
+            pool = home.pools[share] = Pool(share, home)
+        if tenant not in pool.tenants:
+            pool.tenants[tenant] = None
+            tenant.pools.add(pool)
+        return pool
+
+    def _withdraw_if_unheld(self, pool: Pool, linger: float | None = None) -> bool:
+        if pool.is_held or pool.closed:
+            return False
+        linger = pool.share.limits.linger if linger is None else linger
+        if linger:
+            pool.times_unheld += 1
+            pool.runtime.call_later(linger, functools.partial(self._linger_over, pool, pool.times_unheld))
+            return False
+        pool.withdraw()
+        return True
+
+    def _vacate(self, loop: object) -> list[Pool]:
+        """Take the home of *loop* out of the table; its pools are to be closed."""
+        home = self._homes.pop(loop, None)
+        if home is None:
+            return []
+        for pool in [*home.pools.values()]:
+            pool.withdraw()
+        return home.all()
+
+
+_REGISTRIES: weakref.WeakSet[Registry] = weakref.WeakSet()
+_INHERITED: list[Home] = []
+
+
+def _in_child() -> None:
+    for registry in _REGISTRIES:
+        registry.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,1 @@
+"""I/O and nothing else: loops, threads, TLS, and what carries requests there."""

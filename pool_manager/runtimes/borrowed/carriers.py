@@ -1,0 +1,323 @@
+"""What the two colours share: which transport carries a request, and when one goes."""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+import threading
+import time
+import weakref
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias, cast
+
+import attrs
+import httpx
+
+from pool_manager.config import Lane, Limits, PoolConfig, Proxy
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import FailureKind, Request, TransportFailure
+from pool_manager.errors import PoolOverloaded
+from pool_manager.runtimes.borrowed.sockets import NetworkStream, park, sever, streams
+from pool_manager.runtimes.tls import ContextCache
+from pool_manager.stats import EngineStats, RequestRecord
+
+Key: TypeAlias = tuple[str, str, int | None, str]
+
+# Origins a pool keeps a transport for; the one unused for longest gives way (its requests finish).
+_MAX_TRANSPORTS: Final = 256
+
+# The connection, if there is one, was not touched: others may go on using it.
+_HARMLESS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+
+@attrs.define(eq=False)
+class Carrier:
+    """One transport and how many requests are out on it. The engine's lock guards it."""
+
+    key: Key
+    url: httpx.URL
+    transport: Any  # of the engine's colour
+    slots: Any  # its lane's semaphore, of the engine's colour; None where the lane is not bounded
+    in_flight: int = 0
+    retired: bool = False
+
+
+@attrs.define
+class Seen:
+    """One connection as its requests have seen it."""
+
+    number: int
+    idle_since: float = 0.0
+    in_use: int = 0
+
+
+@attrs.define(eq=False)
+class Journey:
+    """What the trace of one request tells: when it left the queue, and about its dial."""
+
+    engine: Borrowed
+    begun: float = attrs.field(factory=time.monotonic)
+    queued: bool = True
+    queued_for: float = 0.0
+    dial_begun: float = 0.0
+    connect_time: float = 0.0
+    handshaking: NetworkStream | None = None
+    _dialed: NetworkStream | None = None
+
+    def leave_queue(self) -> None:
+        """The first sign of life: a connection is there, or being dialed. Safe to repeat."""
+        if self.queued:
+            self.queued = False
+            self.queued_for = time.monotonic() - self.begun
+            self.engine.left_queue()
+
+    def note(self, event: str, info: Mapping[str, Any]) -> None:
+        """Take one event of httpcore's `trace` extension."""
+        self.leave_queue()
+        match event.partition(".")[2]:
+            case "connect_tcp.started" | "connect_unix_socket.started":
+                self.dial_begun = time.monotonic()
+            case "connect_tcp.complete" | "connect_unix_socket.complete":
+                self.connect_time = time.monotonic() - self.dial_begun
+                self._dialed = info["return_value"]
+            case "start_tls.started":
+                self.handshaking = self._dialed
+            case "start_tls.complete":
+                self.connect_time = time.monotonic() - self.dial_begun
+                self.handshaking = None
+            case _:
+                pass
+
+
+class Borrowed:
+    """The transports of one engine. Each colour adds how to send, and how to close."""
+
+    transport_type: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
+    semaphore_type: Callable[[int], object]
+
+    def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
+        self._config, self._limits, self._lanes, self._contexts = config, limits, lanes, contexts
+        # Held for microseconds, never across I/O. An engine of a loop needs it for `stats` alone.
+        self._lock = threading.Lock()
+        self._carriers: OrderedDict[Key, Carrier] = OrderedDict()
+        self._retired: set[Carrier] = set()
+        self._slots: dict[str, object] = {}
+        self._seen: weakref.WeakKeyDictionary[NetworkStream, Seen] = weakref.WeakKeyDictionary()
+        self._waiting = self._opened = self._reused = self._dials_failed = 0
+
+    def stats(self) -> EngineStats:
+        """Count what there is."""
+        with self._lock:
+            carriers = (*self._carriers.values(), *self._retired)
+            return EngineStats(
+                connections=sum(1 for carrier in carriers for _ in streams(carrier.transport)),
+                waiting=self._waiting,
+                opened=self._opened,
+                reused=self._reused,
+                dials_failed=self._dials_failed,
+            )
+
+    def abandon(self) -> None:
+        """Let every socket go at once, loop or no loop."""
+        for carrier in self.forget_all():
+            for stream in streams(carrier.transport):
+                sever(stream)
+
+    def disown(self) -> None:
+        """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
+        for carrier in (*self._carriers.values(), *self._retired):
+            for stream in streams(carrier.transport):
+                park(stream)
+
+    def forget_all(self) -> list[Carrier]:
+        """Retire every transport, used or not, and give them all to be closed."""
+        with self._lock:
+            for carrier in [*self._carriers.values()]:
+                self._retire(carrier)
+            carriers = [*self._retired]
+            self._retired.clear()
+        return carriers
+
+    def left_queue(self) -> None:
+        """A request waits no longer."""
+        with self._lock:
+            self._waiting -= 1
+
+    def enter(self, request: Request) -> Carrier:
+        """
+        Find or make the transport for *request*, and count the request on it, waiting.
+
+        Raises:
+            PoolOverloaded: `Limits.max_pending` requests are waiting.
+        """
+        key = (request.scheme, request.host, request.port, request.lane)
+        # Made outside the lock: it may build a TLS context. Of two made at once, one is dropped unused.
+        made = None if key in self._carriers else self._make(key)
+        with self._lock:
+            if self._waiting and self._waiting >= self._limits.max_pending:
+                raise PoolOverloaded(
+                    f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
+                )
+            carrier = self._carriers.get(key) or made or self._make(key)
+            self._carriers[key] = carrier
+            self._carriers.move_to_end(key)
+            carrier.in_flight += 1
+            self._waiting += 1
+            if len(self._carriers) > _MAX_TRANSPORTS:
+                self._retire(next(iter(self._carriers.values())))
+        return carrier
+
+    def leave(self, carrier: Carrier, *, broken: bool) -> bool:
+        """Take a request off its transport. True: the transport is retired and nobody is left on it."""
+        with self._lock:
+            carrier.in_flight -= 1
+            if broken:
+                self._retire(carrier)
+            if carrier.in_flight or not carrier.retired:
+                return False
+            self._retired.discard(carrier)
+            return True
+
+    def _retire(self, carrier: Carrier) -> None:
+        """Give *carrier* no new request. Needs the lock."""
+        if not carrier.retired:
+            carrier.retired = True
+            self._retired.add(carrier)
+            del self._carriers[carrier.key]
+
+    def retire_all(self) -> list[Carrier]:
+        """Retire every transport; give those that nobody uses, to be closed."""
+        with self._lock:
+            for carrier in [*self._carriers.values()]:
+                self._retire(carrier)
+            idle = [carrier for carrier in self._retired if not carrier.in_flight]
+            self._retired.difference_update(idle)
+        return idle
+
+    def _make(self, key: Key) -> Carrier:
+        scheme, host, port, lane_name = key
+        lane = self._lanes[lane_name]
+        if lane is not None and lane.max_in_flight != math.inf:
+            self._slots.setdefault(lane_name, self.semaphore_type(int(lane.max_in_flight)))
+        return Carrier(
+            key=key,
+            url=httpx.URL(scheme=scheme, host=host, port=port, path="/"),
+            transport=self.transport_type(**self._arguments(scheme, lane)),
+            slots=self._slots.get(lane_name),
+        )
+
+    def _arguments(self, scheme: str, lane: Lane | None) -> dict[str, Any]:
+        """What httpx's transports are made with."""
+        config, limits = self._config, self._limits
+        per_origin = min(limits.max_connections, limits.max_connections_per_origin)
+        if lane is not None:
+            per_origin = min(per_origin, lane.max_connections_per_origin)
+        options = config.socket_options
+        if config.uds is not None:
+            options = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
+        return {
+            "verify": self._context(scheme),
+            "http1": config.http1,
+            "http2": config.http2,
+            "proxy": _proxy(config.proxy),
+            "uds": config.uds,
+            "local_address": config.local_address,
+            "socket_options": options,
+            "limits": httpx.Limits(
+                max_connections=_or_none(per_origin),
+                max_keepalive_connections=_or_none(limits.max_keepalive_connections),
+                keepalive_expiry=None if limits.keepalive_expiry == math.inf else limits.keepalive_expiry,
+            ),
+        }
+
+    def _context(self, scheme: str) -> ssl.SSLContext:
+        if scheme in ("https", "wss"):
+            return self._contexts.get(self._config)
+        # httpx wants one, and nobody will use it: an empty one costs 0.1 ms, a real one 20.
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def translate(self, request: Request, carrier: Carrier, trace: object) -> httpx.Request:
+        """Make the request httpx's, with the target byte for byte."""
+        extensions = {**request.extensions, "timeout": dict(request.timeouts), "trace": trace}
+        url = carrier.url
+        if self._config.proxy is None:
+            extensions["target"] = request.target
+        else:  # httpcore puts its absolute form together from the URL
+            url = url.copy_with(raw_path=request.target)
+        body = _Upload(request.body)
+        return httpx.Request(request.method, url, headers=request.headers, stream=body, extensions=extensions)
+
+    def arrived(
+        self, request: Request, journey: Journey, extensions: Mapping[str, Any]
+    ) -> tuple[Seen, RequestRecord]:
+        """Say how an answer came about."""
+        stream = extensions["network_stream"]
+        now = time.monotonic()
+        with self._lock:
+            seen = self._seen.get(stream)
+            reused = seen is not None
+            if seen is None:
+                self._opened += 1
+                seen = self._seen[stream] = Seen(self._opened)
+            else:
+                self._reused += 1
+            idle = now - seen.idle_since if reused and not seen.in_use else 0.0
+            seen.in_use += 1
+        return seen, RequestRecord(
+            connection_id=seen.number,
+            http_version=extensions["http_version"].decode("ascii"),
+            reused=reused,
+            idle_for=max(0.0, idle - (now - journey.begun)),
+            queued_for=journey.queued_for,
+            connect_time=journey.connect_time,
+            attempts=1,
+            lane=request.lane,
+            lease=request.lease,
+        )
+
+    def failed(self, error: BaseException, journey: Journey) -> bool:
+        """Note how a request failed before its answer. True: its transport must be retired."""
+        journey.leave_queue()
+        if journey.handshaking is not None:
+            sever(journey.handshaking)  # httpcore forgets a stream whose handshake is cancelled
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            with self._lock:
+                self._dials_failed += 1
+        return not isinstance(error, _HARMLESS)
+
+    def released(self, seen: Seen) -> None:
+        """Note that one request fewer uses a connection."""
+        with self._lock:
+            seen.in_use -= 1
+            seen.idle_since = time.monotonic()
+
+
+def _or_none(count: float) -> int | None:
+    return None if count == math.inf else int(count)
+
+
+def _proxy(proxy: Proxy | None) -> httpx.Proxy | None:
+    if proxy is None:
+        return None
+    auth = None if proxy.auth is None else (proxy.auth[0].decode(), proxy.auth[1].decode())
+    return httpx.Proxy(proxy.url, auth=auth, headers=list(proxy.headers), ssl_context=proxy.ssl_context)
+
+
+def failure(error: httpx.TransportError) -> TransportFailure:
+    """Take the library's name off an error."""
+    return TransportFailure(cast(FailureKind, type(error).__name__), str(error))
+
+
+class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A request body on its way down, part by part, in the colour it came in."""
+
+    def __init__(self, parts: Any) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._parts)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return cast(AsyncIterator[bytes], self._parts.__aiter__())

@@ -1,0 +1,71 @@
+"""
+The sockets below a borrowed transport, and three ways to let go of one.
+
+This is where private names of httpx, httpcore, anyio and asyncio are touched; it
+goes with the borrowed engines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+NetworkStream: TypeAlias = Any  # httpcore's, of any backend
+
+
+def streams(transport: Any) -> Iterator[NetworkStream]:
+    """Each network stream of an httpx transport whose connection stands."""
+    for connection in transport._pool.connections:
+        inner = connection
+        # A connection through a proxy, and one whose protocol ALPN chose, wrap another.
+        while (below := getattr(inner, "_connection", None)) is not None:
+            inner = below
+        stream = getattr(inner, "_network_stream", None)
+        if stream is not None:
+            yield stream
+
+
+def _bottom(stream: NetworkStream) -> Any:
+    """The anyio or trio stream below TLS; in a thread, None."""
+    inner = getattr(stream, "_stream", None)
+    while (below := getattr(inner, "transport_stream", None)) is not None:
+        inner = below
+    return inner
+
+
+def sever(stream: NetworkStream) -> None:
+    """Close the socket at once and without the loop's help if the loop is over. Never raises."""
+    with contextlib.suppress(Exception):
+        transport = getattr(_bottom(stream), "_transport", None)
+        if transport is None:
+            stream.get_extra_info("socket").close()
+            return
+        try:
+            transport.abort()
+        except RuntimeError:
+            # The loop is closed: asyncio has set the transport aside but can call nothing back.
+            sock, transport._sock = transport._sock, None
+            sock.close()
+
+
+def shut(stream: NetworkStream) -> None:
+    """Wake a thread that reads from the socket; closing alone would not. Never raises."""
+    with contextlib.suppress(OSError):
+        # Not SSLSocket.shutdown, which takes the TLS object from under the reader.
+        socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
+def park(stream: NetworkStream) -> None:
+    """
+    Put /dev/null in the socket's place. Never raises.
+
+    For a forked child: the parent's socket is let go without a byte on the wire,
+    and whoever still holds the number closes /dev/null, not a stranger's file.
+    """
+    with contextlib.suppress(Exception):
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, stream.get_extra_info("socket").fileno(), inheritable=False)
+        os.close(null)

@@ -1,0 +1,285 @@
+"""
+The faces: requests of httpx and httpx2 in, their responses and errors out.
+
+The two libraries are alike in shape and strangers in type, so a face is made
+from the library's module object and nothing here asks for a name: after
+`httpx2.alias_httpx()` the name `httpx` means another library. One transport
+class for each library serves threads and loops: some SDKs pass one object to
+both, and a class of both libraries is refused by others.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import warnings
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn, TypeAlias, cast
+
+import attrs
+
+from pool_manager import errors
+from pool_manager.config import Proxy
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import (
+    AsyncBody,
+    AsyncEngine,
+    Body,
+    Engine,
+    Request,
+    Response,
+    TransportFailure,
+)
+from pool_manager.errors import ConfigError
+from pool_manager.leases import Tenancy, caller
+from pool_manager.pools import Share
+from pool_manager.registry import Exchange
+from pool_manager.runtimes import loops
+
+_Route: TypeAlias = tuple[Any, Share]  # a URLPattern of the library, and whom what matches shares with
+
+# What the library in use calls each of ours.
+_ALSO = {
+    errors.PoolTimeout: "PoolTimeout",
+    errors.PoolOverloaded: "PoolTimeout",
+    errors.PoolClosed: "ConnectError",
+}
+
+
+class Face:
+    """One library as we use it; `face_of` gives it."""
+
+    def __init__(self, library: Any) -> None:
+        self.library: Any = library
+        bases = (library.BaseTransport, library.AsyncBaseTransport)
+        self.transport_type: type[PoolTransport] = type(
+            "PoolTransport", (PoolTransport, *bases), {"face": self}
+        )
+        self.stream_type = type("PooledStream", (_Stream, library.SyncByteStream), {})
+        self.async_stream_type = type("PooledStream", (_AsyncStream, library.AsyncByteStream), {})
+        self._errors = {
+            ours: type(
+                ours.__name__,
+                (ours, getattr(library, theirs)),
+                {"__module__": "pool_manager", "__reduce__": _reduce},
+            )
+            for ours, theirs in _ALSO.items()
+        }
+
+    def fail(self, error: TransportFailure | errors.PoolError, exchange: Exchange | None) -> NoReturn:
+        """Raise *error* as an error of the library, and as ours where it is ours."""
+        if isinstance(error, TransportFailure):
+            if error.kind != "PoolTimeout":
+                raise getattr(self.library, error.kind)(str(error)) from error.__cause__
+            assert exchange is not None
+            error = errors.PoolTimeout(f"no connection came free in time ({error}): {exchange.pool.stats()}")
+        raise self._errors.get(type(error), type(error))(str(error)) from None
+
+    def environment_routes(self) -> list[tuple[Any, Proxy | None]]:
+        """
+        What ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` ... say, as the library itself reads them.
+
+        Its own private functions are used: the two libraries differ in what they make of
+        ``NO_PROXY``, and a transport must not change what its client would have done.
+        """
+        utils = self.library._utils  # noqa: SLF001 - see above
+        proxies: Mapping[str, str | None] = utils.get_environment_proxies()
+        routes = {
+            utils.URLPattern(key): None if url is None else Proxy.parse(url) for key, url in proxies.items()
+        }
+        return sorted(routes.items(), key=lambda route: route[0])
+
+    def neutral(self, request: Any, exchange: Exchange, lane: str) -> Request:
+        """Take the library's name off a request."""
+        url, extensions = request.url, dict(request.extensions)
+        timeouts = dict(extensions.pop("timeout", {}))
+        queue_timeout = exchange.pool.share.limits.queue_timeout
+        if timeouts.get("pool") is None and queue_timeout != math.inf:
+            timeouts["pool"] = queue_timeout
+        extensions.pop("pool_manager", None)
+        return Request(
+            method=request.method,
+            scheme=url.scheme,
+            host=url.raw_host.decode("ascii"),
+            port=url.port,
+            target=extensions.pop("target", url.raw_path),
+            headers=request.headers.raw,
+            body=request.stream,
+            timeouts=timeouts,
+            lane=lane,
+            lease=exchange.tenant.name,
+            extensions=extensions,
+        )
+
+    def response(self, response: Response, stream: object) -> Any:
+        """Make the answer a response of the library."""
+        return self.library.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=stream,
+            extensions={**response.extensions, "pool_manager": response.record},
+        )
+
+
+def _reduce(error: Exception) -> tuple[object, ...]:
+    """Pickle as the error of ours alone: another process may lack the library."""
+    return next(ours for ours in _ALSO if isinstance(error, ours)), error.args
+
+
+@functools.cache
+def face_of(library: ModuleType) -> Face:
+    """
+    Give the face of a library, by its module object.
+
+    Raises:
+        ConfigError: It is neither httpx nor httpx2.
+    """
+    try:
+        return Face(library)
+    except AttributeError:
+        raise ConfigError(f"library must be the module httpx or httpx2, not {library!r}") from None
+
+
+class PoolTransport:
+    """
+    A transport whose connections are those of the shared pool, found at each request.
+
+    Closing it gives its lease back, once; used after that it takes the lease
+    anew, since many SDKs close a transport and go on. A transport made by a
+    `Lease` lives as long as that lease, and its own close does nothing.
+    """
+
+    face: Face
+
+    def __init__(self, tenancy: Tenancy, share: Share, lanes: Lanes, *, owns: bool) -> None:
+        self._tenancy, self._share, self._lanes, self._owns = tenancy, share, lanes, owns
+        self._routes = self._find_routes()
+
+    def _find_routes(self) -> Sequence[_Route]:
+        config = self._share.config
+        if not config.trust_env or config.proxy is not None or config.uds is not None:
+            return ()
+        return [
+            (
+                pattern,
+                self._share
+                if proxy is None
+                else attrs.evolve(self._share, config=attrs.evolve(config, proxy=proxy, local_address=None)),
+            )
+            for pattern, proxy in self.face.environment_routes()
+        ]
+
+    def _share_for(self, url: object) -> Share:
+        for pattern, share in self._routes:
+            if pattern.matches(url):
+                return share
+        return self._share
+
+    def _begin(self, request: Any, loop: object | None) -> tuple[Exchange, Request]:
+        """Let a request in; whatever fails after that has let it out again."""
+        asked = request.extensions.get("pool_manager")
+        lane = self._lanes.choose(asked, self._tenancy.tenant.lane, request.url.raw_path)
+        try:
+            exchange = self._tenancy.begin(self._share_for(request.url), loop)
+        except errors.PoolError as error:
+            self.face.fail(error, None)
+        try:
+            return exchange, self.face.neutral(request, exchange, lane)
+        except BaseException:
+            exchange.end(failed=True)
+            raise
+
+    def handle_request(self, request: Any) -> Any:
+        """Send a request from a thread."""
+        exchange, neutral = self._begin(request, None)
+        try:
+            response = cast(Engine, exchange.pool.engine).open(neutral)
+        except BaseException as error:
+            exchange.end(failed=True)
+            if isinstance(error, TransportFailure | errors.PoolError):
+                self.face.fail(error, exchange)
+            raise
+        return self.face.response(
+            response, self.face.stream_type(self.face, response.body, exchange, str(neutral))
+        )
+
+    async def handle_async_request(self, request: Any) -> Any:
+        """Send a request from the running loop, by the pool of that loop."""
+        exchange, neutral = self._begin(request, loops.current())
+        try:
+            response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
+        except BaseException as error:
+            exchange.end(failed=True)
+            if isinstance(error, TransportFailure | errors.PoolError):
+                self.face.fail(error, exchange)
+            raise
+        return self.face.response(
+            response, self.face.async_stream_type(self.face, response.body, exchange, str(neutral))
+        )
+
+    def close(self) -> None:
+        """Give the lease back."""
+        if self._owns:
+            self._tenancy.close()
+
+    async def aclose(self) -> None:
+        """Give the lease back; what it was the last to hold here is closed when this returns."""
+        if self._owns:
+            await self._tenancy.aclose()
+
+
+class _OpenAnswer:
+    """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
+
+    def __init__(self, face: Face, body: Any, exchange: Exchange, request: str) -> None:
+        self._face, self._body, self._exchange = face, body, exchange
+        self._request, self._taken_at = request, caller()
+        self._open = True
+
+    def __del__(self) -> None:
+        """Runs at any time, inside anything: it may leave a note, and not wait for a lock."""
+        if not getattr(self, "_open", False) or sys.is_finalizing():
+            return
+        self._exchange.abandon(self._body)
+        message = (
+            f"unclosed response to {self._request}, taken at {self._taken_at}"
+            f" by lease {self._exchange.tenant.name!r}: read it, close it, or use `with`"
+        )
+        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+
+
+class _Stream(_OpenAnswer):
+    _body: Body
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except TransportFailure as error:
+            self._face.fail(error, self._exchange)
+
+    def close(self) -> None:
+        self._open = False
+        try:
+            self._body.close()
+        finally:
+            self._exchange.end()
+
+
+class _AsyncStream(_OpenAnswer):
+    _body: AsyncBody
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._body:
+                yield part
+        except TransportFailure as error:
+            self._face.fail(error, self._exchange)
+
+    async def aclose(self) -> None:
+        self._open = False
+        try:
+            await self._body.aclose()
+        finally:
+            self._exchange.end()
