@@ -132,10 +132,10 @@ class PoolStats:
     def __str__(self) -> str:
         named = ", ".join(self.lease_names[:_NAMES_SHOWN])
         more = f" and {self.leases - _NAMES_SHOWN} more" if self.leases > _NAMES_SHOWN else ""
-        held = f" held by {named}{more}" if named else ""
         return (
-            f"{self.runtime} pool: {self.connections} connections, {self.in_flight} requests in flight,"
-            f" {self.waiting} of them waiting; {self.leases} leases{held}"
+            f"{self.runtime} pool: connections: {self.connections} open;"
+            f" requests: {self.in_flight} in flight, {self.waiting} waiting;"
+            f" held by {named or 'no lease'}{more}"
         )
 
 

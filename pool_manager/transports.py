@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import attrs
 
@@ -34,7 +34,7 @@ from pool_manager.core.messages import (
 )
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy, caller
-from pool_manager.pools import Share
+from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
 from pool_manager.runtimes import loops
 
@@ -68,14 +68,21 @@ class Face:
             for ours, theirs in _ALSO.items()
         }
 
-    def fail(self, error: TransportFailure | errors.PoolError, exchange: Exchange | None) -> NoReturn:
-        """Raise *error* as an error of the library, and as ours where it is ours."""
-        if isinstance(error, TransportFailure):
-            if error.kind != "PoolTimeout":
-                raise getattr(self.library, error.kind)(str(error)) from error.__cause__
-            assert exchange is not None
-            error = errors.PoolTimeout(f"no connection came free in time ({error}): {exchange.pool.stats()}")
-        raise self._errors.get(type(error), type(error))(str(error)) from None
+    def failure(self, error: TransportFailure | errors.PoolError, pool: Pool, request: Request) -> Exception:
+        """Make *error* an error of the library, and of ours too where it is about the pool."""
+        if isinstance(error, errors.PoolError):
+            return self.ours(error)
+        if error.kind == "PoolTimeout":
+            waited = f"no connection came free in {request.timeouts.get('pool')} s"
+            stats = pool.stats()
+            then = attrs.evolve(stats, waiting=stats.waiting + 1)  # with the one that has just given up
+            return self.ours(errors.PoolTimeout(f"{waited}: {then}"))
+        return cast(Exception, getattr(self.library, error.kind)(str(error)))
+
+    def ours(self, error: errors.PoolError) -> errors.PoolError:
+        """Make an error of ours one of the library's too."""
+        combined: type[errors.PoolError] = self._errors.get(type(error), type(error))
+        return combined(*error.args)
 
     def environment_routes(self) -> list[tuple[Any, Proxy | None]]:
         """
@@ -184,7 +191,7 @@ class PoolTransport:
         try:
             exchange = self._tenancy.begin(self._share_for(request.url), loop)
         except errors.PoolError as error:
-            self.face.fail(error, None)
+            raise self.face.ours(error) from None
         try:
             return exchange, self.face.neutral(request, exchange, lane)
         except BaseException:
@@ -196,13 +203,15 @@ class PoolTransport:
         exchange, neutral = self._begin(request, None)
         try:
             response = cast(Engine, exchange.pool.engine).open(neutral)
-        except BaseException as error:
+        except (TransportFailure, errors.PoolError) as error:
+            raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            if isinstance(error, TransportFailure | errors.PoolError):
-                self.face.fail(error, exchange)
+            raise raised from error.__cause__
+        except BaseException:
+            exchange.end(failed=True)
             raise
         return self.face.response(
-            response, self.face.stream_type(self.face, response.body, exchange, str(neutral))
+            response, self.face.stream_type(self.face, response.body, exchange, neutral)
         )
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -210,13 +219,15 @@ class PoolTransport:
         exchange, neutral = self._begin(request, loops.current())
         try:
             response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
-        except BaseException as error:
+        except (TransportFailure, errors.PoolError) as error:
+            raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            if isinstance(error, TransportFailure | errors.PoolError):
-                self.face.fail(error, exchange)
+            raise raised from error.__cause__
+        except BaseException:
+            exchange.end(failed=True)
             raise
         return self.face.response(
-            response, self.face.async_stream_type(self.face, response.body, exchange, str(neutral))
+            response, self.face.async_stream_type(self.face, response.body, exchange, neutral)
         )
 
     def close(self) -> None:
@@ -233,7 +244,7 @@ class PoolTransport:
 class _OpenAnswer:
     """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
 
-    def __init__(self, face: Face, body: Any, exchange: Exchange, request: str) -> None:
+    def __init__(self, face: Face, body: Any, exchange: Exchange, request: Request) -> None:
         self._face, self._body, self._exchange = face, body, exchange
         self._request, self._taken_at = request, caller()
         self._open = True
@@ -257,7 +268,7 @@ class _Stream(_OpenAnswer):
         try:
             yield from self._body
         except TransportFailure as error:
-            self._face.fail(error, self._exchange)
+            raise self._face.failure(error, self._exchange.pool, self._request) from error.__cause__
 
     def close(self) -> None:
         self._open = False
@@ -275,7 +286,7 @@ class _AsyncStream(_OpenAnswer):
             async for part in self._body:
                 yield part
         except TransportFailure as error:
-            self._face.fail(error, self._exchange)
+            raise self._face.failure(error, self._exchange.pool, self._request) from error.__cause__
 
     async def aclose(self) -> None:
         self._open = False

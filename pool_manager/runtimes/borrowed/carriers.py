@@ -12,14 +12,16 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
 
+import anyio
 import attrs
+import h2.exceptions
 import httpx
 
 from pool_manager.config import Lane, Limits, PoolConfig, Proxy
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import FailureKind, Request, TransportFailure
 from pool_manager.errors import PoolOverloaded
-from pool_manager.runtimes.borrowed.sockets import NetworkStream, park, sever, streams
+from pool_manager.runtimes.borrowed.sockets import NetworkStream, is_open, park, sever
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, RequestRecord
 
@@ -40,6 +42,8 @@ class Carrier:
     url: httpx.URL
     transport: Any  # of the engine's colour
     slots: Any  # its lane's semaphore, of the engine's colour; None where the lane is not bounded
+    # What its requests dialed. httpcore loses sight of connections whose dial was cancelled.
+    streams: list[NetworkStream] = attrs.field(factory=list)
     in_flight: int = 0
     retired: bool = False
 
@@ -58,13 +62,13 @@ class Journey:
     """What the trace of one request tells: when it left the queue, and about its dial."""
 
     engine: Borrowed
+    carrier: Carrier
     begun: float = attrs.field(factory=time.monotonic)
     queued: bool = True
     queued_for: float = 0.0
     dial_begun: float = 0.0
     connect_time: float = 0.0
-    handshaking: NetworkStream | None = None
-    _dialed: NetworkStream | None = None
+    stream: NetworkStream | None = None
 
     def leave_queue(self) -> None:
         """The first sign of life: a connection is there, or being dialed. Safe to repeat."""
@@ -79,14 +83,10 @@ class Journey:
         match event.partition(".")[2]:
             case "connect_tcp.started" | "connect_unix_socket.started":
                 self.dial_begun = time.monotonic()
-            case "connect_tcp.complete" | "connect_unix_socket.complete":
+            case "connect_tcp.complete" | "connect_unix_socket.complete" | "start_tls.complete":
                 self.connect_time = time.monotonic() - self.dial_begun
-                self._dialed = info["return_value"]
-            case "start_tls.started":
-                self.handshaking = self._dialed
-            case "start_tls.complete":
-                self.connect_time = time.monotonic() - self.dial_begun
-                self.handshaking = None
+                below, self.stream = self.stream, info["return_value"]
+                self.engine.dialed(self.carrier, self.stream, below)
             case _:
                 pass
 
@@ -112,7 +112,7 @@ class Borrowed:
         with self._lock:
             carriers = (*self._carriers.values(), *self._retired)
             return EngineStats(
-                connections=sum(1 for carrier in carriers for _ in streams(carrier.transport)),
+                connections=sum(1 for carrier in carriers for stream in carrier.streams if is_open(stream)),
                 waiting=self._waiting,
                 opened=self._opened,
                 reused=self._reused,
@@ -122,13 +122,13 @@ class Borrowed:
     def abandon(self) -> None:
         """Let every socket go at once, loop or no loop."""
         for carrier in self.forget_all():
-            for stream in streams(carrier.transport):
+            for stream in carrier.streams:
                 sever(stream)
 
     def disown(self) -> None:
         """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
         for carrier in (*self._carriers.values(), *self._retired):
-            for stream in streams(carrier.transport):
+            for stream in carrier.streams:
                 park(stream)
 
     def forget_all(self) -> list[Carrier]:
@@ -139,6 +139,11 @@ class Borrowed:
             carriers = [*self._retired]
             self._retired.clear()
         return carriers
+
+    def dialed(self, carrier: Carrier, stream: NetworkStream, below: NetworkStream | None) -> None:
+        """Keep sight of a connection, and lose it of those that are closed and of the one below its TLS."""
+        kept = [known for known in carrier.streams if known is not below and is_open(known)]
+        carrier.streams = [*kept, stream]
 
     def left_queue(self) -> None:
         """A request waits no longer."""
@@ -280,8 +285,6 @@ class Borrowed:
     def failed(self, error: BaseException, journey: Journey) -> bool:
         """Note how a request failed before its answer. True: its transport must be retired."""
         journey.leave_queue()
-        if journey.handshaking is not None:
-            sever(journey.handshaking)  # httpcore forgets a stream whose handshake is cancelled
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             with self._lock:
                 self._dials_failed += 1
@@ -305,9 +308,14 @@ def _proxy(proxy: Proxy | None) -> httpx.Proxy | None:
     return httpx.Proxy(proxy.url, auth=auth, headers=list(proxy.headers), ssl_context=proxy.ssl_context)
 
 
-def failure(error: httpx.TransportError) -> TransportFailure:
-    """Take the library's name off an error."""
-    return TransportFailure(cast(FailureKind, type(error).__name__), str(error))
+def failure(error: BaseException) -> TransportFailure | None:
+    """Take the library's name off an error; None for what is not its own: a cancellation, a failing body."""
+    if isinstance(error, httpx.TransportError):
+        return TransportFailure(cast(FailureKind, type(error).__name__), str(error))
+    if isinstance(error, h2.exceptions.H2Error | anyio.BrokenResourceError | anyio.ClosedResourceError):
+        # httpcore lets these through where a neighbour on the connection was cancelled.
+        return TransportFailure("RemoteProtocolError", f"the connection broke: {error!r}")
+    return None
 
 
 class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):

@@ -11,7 +11,7 @@ import httpx
 
 from pool_manager.core.messages import AsyncResponse, Request
 from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
-from pool_manager.runtimes.borrowed.sockets import sever, streams
+from pool_manager.runtimes.borrowed.sockets import sever
 
 
 class AsyncBorrowedEngine(Borrowed):
@@ -22,15 +22,16 @@ class AsyncBorrowedEngine(Borrowed):
 
     async def open(self, request: Request) -> AsyncResponse:
         """Send *request* and wait for the head of its answer; raises `TransportFailure`."""
-        carrier, journey, slot = self.enter(request), Journey(engine=self), False
+        carrier = self.enter(request)
+        journey, slot = Journey(self, carrier), False
         try:
             slot = await self._wait_for_slot(carrier, request)
             sent = self.translate(request, carrier, _tracer(request, journey))
             response = await carrier.transport.handle_async_request(sent)
         except BaseException as error:
             self.give_back(carrier, broken=self.failed(error, journey), slot=slot)
-            if isinstance(error, httpx.TransportError):
-                raise failure(error) from error
+            if told := failure(error):
+                raise told from error
             raise
         seen, record = self.arrived(request, journey, response.extensions)
         return AsyncResponse(
@@ -70,7 +71,7 @@ class AsyncBorrowedEngine(Borrowed):
 
 
 def _sever_all(carrier: Carrier) -> None:
-    for stream in streams(carrier.transport):
+    for stream in carrier.streams:
         sever(stream)
 
 
@@ -100,8 +101,8 @@ class _Body:
             raise
         except BaseException as error:
             self._broken = True
-            if isinstance(error, httpx.TransportError):
-                raise failure(error) from error
+            if told := failure(error):
+                raise told from error
             raise
         self._broken = False
 

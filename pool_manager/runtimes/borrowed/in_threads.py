@@ -10,7 +10,7 @@ import httpx
 
 from pool_manager.core.messages import Request, SyncResponse
 from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
-from pool_manager.runtimes.borrowed.sockets import shut, streams
+from pool_manager.runtimes.borrowed.sockets import shut
 
 
 class BorrowedEngine(Borrowed):
@@ -21,15 +21,16 @@ class BorrowedEngine(Borrowed):
 
     def open(self, request: Request) -> SyncResponse:
         """Send *request* and wait for the head of its answer; raises `TransportFailure`."""
-        carrier, journey, slot = self.enter(request), Journey(engine=self), False
+        carrier = self.enter(request)
+        journey, slot = Journey(self, carrier), False
         try:
             slot = self._wait_for_slot(carrier, request)
             sent = self.translate(request, carrier, _tracer(request, journey))
             response = carrier.transport.handle_request(sent)
         except BaseException as error:
             self.give_back(carrier, broken=self.failed(error, journey), slot=slot)
-            if isinstance(error, httpx.TransportError):
-                raise failure(error) from error
+            if told := failure(error):
+                raise told from error
             raise
         seen, record = self.arrived(request, journey, response.extensions)
         return SyncResponse(
@@ -62,7 +63,7 @@ class BorrowedEngine(Borrowed):
     def close(self) -> None:
         """Close every connection, and wake the threads that read from one."""
         for carrier in self.forget_all():
-            for stream in streams(carrier.transport):
+            for stream in carrier.streams:
                 shut(stream)
             carrier.transport.close()
 
@@ -86,8 +87,8 @@ class _Body:
             raise
         except BaseException as error:
             self._broken = True
-            if isinstance(error, httpx.TransportError):
-                raise failure(error) from error
+            if told := failure(error):
+                raise told from error
             raise
         self._broken = False
 

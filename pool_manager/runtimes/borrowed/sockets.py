@@ -1,7 +1,7 @@
 """
 The sockets below a borrowed transport, and three ways to let go of one.
 
-This is where private names of httpx, httpcore, anyio and asyncio are touched; it
+This is where private names of httpcore, anyio and asyncio are touched; it
 goes with the borrowed engines.
 """
 
@@ -10,22 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 NetworkStream: TypeAlias = Any  # httpcore's, of any backend
 
 
-def streams(transport: Any) -> Iterator[NetworkStream]:
-    """Each network stream of an httpx transport whose connection stands."""
-    for connection in transport._pool.connections:
-        inner = connection
-        # A connection through a proxy, and one whose protocol ALPN chose, wrap another.
-        while (below := getattr(inner, "_connection", None)) is not None:
-            inner = below
-        stream = getattr(inner, "_network_stream", None)
-        if stream is not None:
-            yield stream
+def is_open(stream: NetworkStream) -> bool:
+    """Whether the socket is still there."""
+    sock = stream.get_extra_info("socket")
+    return sock is not None and sock.fileno() != -1
 
 
 def _bottom(stream: NetworkStream) -> Any:

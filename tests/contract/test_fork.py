@@ -1,0 +1,111 @@
+"""Promise 5: a forked child never touches its parent's connections, and both go on working."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from pool_manager import PoolConfig, PoolManager
+from tests.support.certificates import Certificates
+from tests.support.counting_server import CountingServer
+from tests.support.hypercorn_server import HypercornServer
+
+
+def in_child(work: Callable[[], bool]) -> bool:
+    """Fork, do *work* in the child, and give whether it said yes there."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the server's thread stays behind
+        pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            code = 0 if work() else 2
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_child_starts_with_no_pool_and_makes_its_own(counting_server: CountingServer) -> None:
+    """The child has no pool at first, uses the inherited client on a new connection, and the parent's lives on."""
+    with PoolManager() as manager, manager.client() as client:
+        client.get(counting_server.url)
+
+        def work() -> bool:
+            empty = manager.stats().pools == ()
+            answered = client.get(counting_server.url).status_code == 200
+            client.close()
+            return empty and answered
+
+        assert in_child(work)
+        assert counting_server.connections == 2
+        client.get(counting_server.url)
+        assert counting_server.connections == 2
+        assert [1, 2, 1] == [request.connection for request in counting_server.requests]
+
+
+def test_the_child_does_not_hold_the_parents_sockets_open(counting_server: CountingServer) -> None:
+    """When the parent closes, the server sees it at once, though the child is still there."""
+    read, write = os.pipe()
+    with PoolManager() as manager, manager.client() as client:
+        client.get(counting_server.url)
+        pid = os.fork()
+        if pid == 0:
+            os.close(write)
+            os.read(read, 1)  # until the parent is done
+            os._exit(0)
+    # The child lives, the parent's pool is closed.
+    try:
+        counting_server.wait_for(lambda server: server.open_connections() == 0)
+    finally:
+        os.close(write)
+        os.close(read)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])
+def test_tls_sessions_survive_a_fork(
+    http2: bool, h2_server: HypercornServer, certificates: Certificates
+) -> None:
+    """A TLS connection of the parent's goes on after a child has lived, worked and died."""
+    config = PoolConfig(verify=certificates.client_context(), http2=http2, trust_env=False)
+    with PoolManager(config) as manager, manager.client(base_url=h2_server.url) as client:
+        client.get("/echo")
+
+        def work() -> bool:
+            lengths = [len(client.get(f"/bytes/{n}").content) for n in range(5)]
+            client.close()
+            return lengths == [0, 1, 2, 3, 4]
+
+        assert in_child(work)
+        response = client.get("/echo")
+        assert response.extensions["pool_manager"].reused
+        assert h2_server.seen().connections == 2
+
+
+def test_fork_from_inside_a_loop(counting_server: CountingServer) -> None:
+    """A child forked while a loop runs may run a loop of its own, and the parent's loop does not notice."""
+    with PoolManager() as manager:
+        client = manager.client(httpx.AsyncClient)
+
+        async def get() -> bool:
+            return (await client.get(counting_server.url)).status_code == 200
+
+        async def main() -> None:
+            assert await get()
+
+            def work() -> bool:
+                asyncio.events._set_running_loop(None)  # noqa: SLF001 - what a forked worker does, multiprocessing too
+                asyncio.set_event_loop(None)
+                return asyncio.run(get())
+
+            assert in_child(work)
+            assert await get()
+
+        asyncio.run(main())
+        assert [1, 2, 1] == [request.connection for request in counting_server.requests]
+        asyncio.run(client.aclose())
