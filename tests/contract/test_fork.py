@@ -19,7 +19,7 @@ from tests.support.hypercorn_server import HypercornServer
 def in_child(work: Callable[[], bool]) -> bool:
     """Fork, do *work* in the child, and give whether it said yes there."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # the server's thread stays behind
+        warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
         code = 1
@@ -31,7 +31,7 @@ def in_child(work: Callable[[], bool]) -> bool:
 
 
 def test_a_child_starts_with_no_pool_and_makes_its_own(counting_server: CountingServer) -> None:
-    """The child has no pool at first, uses the inherited client on a new connection, and the parent's lives on."""
+    """The child has no pool at first and makes connections of its own; the parent's lives on."""
     with PoolManager() as manager, manager.client() as client:
         client.get(counting_server.url)
 
