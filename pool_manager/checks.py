@@ -7,7 +7,7 @@ import math
 import os
 import ssl
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import attrs
 
@@ -66,19 +66,22 @@ def cert(_: object, attribute: _Attribute, value: object) -> None:
     """Accept None, a path, or (cert, key[, password]) whose files exist."""
     if value is None:
         return
-    parts = (value,) if isinstance(value, str) else value
-    if (
-        not isinstance(parts, tuple)
-        or not 1 <= len(parts) <= _MOST_CERT_PARTS
-        or not all(isinstance(p, str) for p in parts)
-    ):
+    parts = cast("tuple[object, ...]", value if isinstance(value, tuple) else (value,))
+    paths = [part for part in parts if isinstance(part, str)]
+    if not 1 <= len(parts) <= _MOST_CERT_PARTS or len(paths) != len(parts):
         # Not shown: the third part is a password.
         raise ConfigError(
             f"{attribute.name} must be a path, or (cert, key) or (cert, key, password), as strings"
         )
-    for path in parts[:2]:
+    for path in paths[:2]:
         if not Path(path).exists():
             raise refuse(attribute.name, path, "the path of an existing certificate or key")
+
+
+def trust_store(_: object, attribute: _Attribute, value: object) -> None:
+    """Accept the name of a set of CAs."""
+    if value not in {"both", "certifi", "system"}:
+        raise refuse(attribute.name, value, "'both', 'certifi' or 'system'")
 
 
 def address(_: object, attribute: _Attribute, value: object) -> None:

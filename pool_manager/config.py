@@ -178,17 +178,12 @@ class PoolConfig:
     http2: bool = attrs.field(default=True, validator=checks.flag)
     verify: bool | str | ssl.SSLContext = attrs.field(default=True, validator=checks.verify)
     cert: Cert | None = attrs.field(default=None, validator=checks.cert, repr=False)
-    trust_store: TrustStore = attrs.field(default="both")
+    trust_store: TrustStore = attrs.field(default="both", validator=checks.trust_store)
     trust_env: bool = attrs.field(default=True, validator=checks.flag)
     proxy: Proxy | None = attrs.field(default=None, converter=_to_proxy)
     local_address: str | None = attrs.field(default=None, validator=checks.address)
     uds: str | None = attrs.field(default=None, validator=attrs.validators.optional(checks.text))
     socket_options: tuple[SocketOption, ...] = attrs.field(default=None, converter=_to_options)
-
-    @trust_store.validator
-    def _known_store(self, attribute: attrs.Attribute[str], value: object) -> None:
-        if value not in ("both", "certifi", "system"):
-            raise checks.refuse(attribute.name, value, "'both', 'certifi' or 'system'")
 
     def __attrs_post_init__(self) -> None:
         if not (self.http1 or self.http2):

@@ -59,7 +59,7 @@ class Face:
         )
         self.stream_type = type("PooledStream", (_Stream, library.SyncByteStream), {})
         self.async_stream_type = type("PooledStream", (_AsyncStream, library.AsyncByteStream), {})
-        self._errors = {
+        self._errors: dict[type[errors.PoolError], type[errors.PoolError]] = {
             ours: type(
                 ours.__name__,
                 (ours, getattr(library, theirs)),
@@ -81,7 +81,7 @@ class Face:
 
     def ours(self, error: errors.PoolError) -> errors.PoolError:
         """Make an error of ours one of the library's too."""
-        combined: type[errors.PoolError] = self._errors.get(type(error), type(error))
+        combined: type[errors.PoolError] = self._errors.get(type(error)) or type(error)
         return combined(*error.args)
 
     def environment_routes(self) -> list[tuple[Any, Proxy | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, cast
 
 from pool_manager.config import Lane
 from pool_manager.errors import ConfigError
@@ -63,7 +63,7 @@ class Lanes:
             if not isinstance(asked, Mapping) or asked.keys() - {"lane"}:
                 raise ConfigError(f'extensions["pool_manager"] must be {{"lane": name}}, not {asked!r}')
             if "lane" in asked:
-                return self.check(asked["lane"])
+                return self.check(cast("object", asked["lane"]))
         if leased is not None:
             return leased
         if self._suffixes:

@@ -1,0 +1,53 @@
+"""
+Programs that the tests need and pip does not have: `python -m tests.support.system_packages`.
+
+That is nginx. It is installed where we may do so without a question (as root, or
+by a sudo that asks for no password); else the error says what to type.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from tests.support.nginx_server import find_nginx
+
+
+def main() -> int:
+    """Install what is missing; give the exit status."""
+    try:
+        find_nginx()
+    except RuntimeError as missing:
+        if (become_root := way_to_be_root()) is None:
+            sys.stderr.write(f"{missing}\n")
+            return 1
+        install(become_root)
+        find_nginx()
+    return 0
+
+
+def way_to_be_root() -> list[str] | None:
+    """Give what to put before a command, or None if we may not install."""
+    if shutil.which("apt-get") is None:
+        return None
+    if os.geteuid() == 0:
+        return []
+    sudo = shutil.which("sudo")
+    if sudo is None or subprocess.run([sudo, "-n", "true"], check=False).returncode:  # noqa: S603
+        return None
+    return [sudo, "-n"]
+
+
+def install(become_root: list[str]) -> None:
+    """Run apt-get; fetch its lists only where those at hand will not do."""
+    apt_get = [*become_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
+    command = [*apt_get, "install", "-y", "--no-install-recommends", "nginx-light"]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603
+        subprocess.run([*apt_get, "update"], check=True)  # noqa: S603
+        subprocess.run(command, check=True)  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What a type checker is to know of the public names. Checked, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import httpx
+import httpx2
+import openai
+
+import pool_manager
+from pool_manager import Lane, Lease, Limits, ManagerStats, PoolConfig, PoolManager
+
+
+class MyClient(httpx.AsyncClient):
+    """A subclass of a user's."""
+
+
+manager = PoolManager(PoolConfig(http2=False), limits=Limits(linger=1), lanes=[Lane("uploads")], name="mine")
+
+assert_type(manager.client(), httpx.Client)
+assert_type(manager.client(base_url="http://localhost"), httpx.Client)
+assert_type(manager.client(httpx.AsyncClient, timeout=3), httpx.AsyncClient)
+assert_type(manager.client(httpx2.Client), httpx2.Client)
+assert_type(manager.client(MyClient, name="mine", lane="uploads", shared=False), MyClient)
+assert_type(manager.pooled(openai.AsyncOpenAI, api_key="x"), openai.AsyncOpenAI)
+assert_type(manager.attach(httpx2.AsyncClient()), httpx2.AsyncClient)
+assert_type(pool_manager.stats(), ManagerStats)
+
+httpx.Client(transport=manager.transport())
+httpx.AsyncClient(transport=manager.transport(httpx))
+httpx2.Client(transport=manager.transport(httpx2))
+httpx2.AsyncClient(transport=manager.transport(httpx2, lane="uploads"))
+httpx.Client(transport=manager.transport(httpx2))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+with manager.lease(name="billing") as lease:
+    assert_type(lease, Lease)
+    assert_type(lease.client(), httpx.Client)
+    assert_type(lease.client(httpx2.AsyncClient), httpx2.AsyncClient)
+    httpx2.AsyncClient(transport=lease.transport(httpx2))
+
+
+async def on_a_loop() -> None:
+    """Use what a loop uses."""
+    async with manager, manager.lease() as lease:
+        assert_type(lease.closed, bool)
+    await manager.aclose(grace=1)

@@ -1,0 +1,575 @@
+"""The test servers keep their own promises: what they count is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import anthropic
+import groq
+import httpx
+import httpx2
+import openai
+import pytest
+import runloop_api_client
+
+from tests.support import sdk_answers
+from tests.support.certificates import Certificates
+from tests.support.counting_server import Answer, Close, CountingServer
+from tests.support.hypercorn_server import HypercornServer
+from tests.support.leaks import Standing
+from tests.support.nginx_server import BYTES, NginxServer
+from tests.support.proxy_server import ProxyServer, basic
+from tests.support.server import Seen, Server
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=["h2_server", "nginx_h2"])
+def h2_peer(request: pytest.FixtureRequest) -> Server:
+    """Give each server that speaks HTTP/2."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+@pytest.fixture(params=["h2_server", "h1_server", "nginx_h2", "nginx_h1"])
+def tls_peer(request: pytest.FixtureRequest) -> Server:
+    """Give each server that speaks TLS."""
+    server: Server = request.getfixturevalue(request.param)
+    return server
+
+
+def client_of(server: Server, *, http2: bool = False) -> httpx.Client:
+    """Make a plain client that trusts the server and no environment."""
+    verify = server.client_context()
+    return httpx.Client(base_url=server.url, verify=verify, http2=http2, trust_env=False)
+
+
+async def gather_echoes(server: Server, count: int) -> set[str]:
+    """Send concurrent requests over one HTTP/2 client; give the versions spoken."""
+    verify = server.client_context()
+    async with httpx.AsyncClient(base_url=server.url, verify=verify, http2=True, trust_env=False) as client:
+        answers = await asyncio.gather(*[client.get(f"/{number}/echo") for number in range(count)])
+    assert {answer.status_code for answer in answers} == {200}
+    return {answer.http_version for answer in answers}
+
+
+def accepts(port: int) -> bool:
+    """Tell whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionError:  # refused, or reset by one that ends just now
+        return False
+    return True
+
+
+# Both kinds of server
+
+
+def test_two_clients_are_two_connections(tls_peer: Server) -> None:
+    """Two clients that share nothing are two connections and two handshakes."""
+    for _ in range(2):
+        with client_of(tls_peer) as client:
+            assert client.get("/").json() == {"ok": True}
+            client.get("/echo")
+    seen = tls_peer.seen()
+    assert (seen.connections, seen.handshakes) == (2, 2)
+    assert sorted(seen.per_client.values()) == [2, 2]
+    assert [(request.method, request.path, request.http_version) for request in seen.requests] == [
+        ("GET", "/", "1.1"),
+        ("GET", "/echo", "1.1"),
+    ] * 2
+
+
+def test_many_streams_are_one_connection(h2_peer: Server) -> None:
+    """Twenty concurrent requests of one HTTP/2 client are one connection."""
+    assert asyncio.run(gather_echoes(h2_peer, 20)) == {"HTTP/2"}
+    seen = h2_peer.seen()
+    assert (seen.connections, seen.handshakes, len(seen.requests)) == (1, 1, 20)
+    assert {request.http_version for request in seen.requests} == {"2"}
+
+
+def test_counts_a_connection_without_a_request(tls_peer: Server) -> None:
+    """A connection counts as soon as it is open, though nothing was sent on it."""
+    opened = [socket.create_connection(("127.0.0.1", tls_peer.port)) for _ in range(30)]
+    seen = tls_peer.seen()
+    for connection in opened:
+        connection.close()
+    assert (seen.connections, seen.handshakes, seen.requests) == (30, 0, ())
+
+
+def test_looking_is_not_counted(tls_peer: Server) -> None:
+    """Asking a server what it saw changes nothing of what it saw."""
+    nothing = Seen(connections=0, handshakes=0, requests=(), open=0)
+    tls_peer.wait_for(lambda seen: seen.open == 0)
+    assert [tls_peer.seen() for _ in range(5)] == [nothing] * 5
+
+
+def test_reset_keeps_connections_open(tls_peer: Server) -> None:
+    """After a reset an old connection may serve, and is not counted again."""
+    with client_of(tls_peer) as client:
+        client.get("/")
+        tls_peer.reset()
+        client.get("/echo")
+        seen = tls_peer.seen()
+    assert (seen.connections, seen.handshakes) == (0, 0)
+    assert [request.path for request in seen.requests] == ["/echo"]
+
+
+def test_open_counts_live_connections(tls_peer: Server) -> None:
+    """A connection is open until its client closes it."""
+    tls_peer.wait_for(lambda seen: seen.open == 0)
+    with client_of(tls_peer) as client:
+        client.get("/")
+        assert tls_peer.seen().open == 1
+    tls_peer.wait_for(lambda seen: seen.open == 0)
+
+
+def test_headers_are_seen(tls_peer: Server) -> None:
+    """What a client says of itself is in the record."""
+    with client_of(tls_peer) as client:
+        client.get("/echo", headers={"Cookie": "a=1", "Authorization": "Bearer b"})
+    (request,) = tls_peer.seen().requests
+    assert (request.header("Cookie"), request.header("Authorization")) == ("a=1", "Bearer b")
+    assert request.header("X-Not-Sent") is None
+
+
+def test_only_our_authority_is_trusted(tls_peer: Server) -> None:
+    """A client with the system's certificates refuses the server."""
+    refused = httpx.Client(verify=ssl.create_default_context(), trust_env=False)
+    with refused, pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        refused.get(tls_peer.url)
+    assert tls_peer.wait_for(lambda seen: seen.connections == 1).handshakes == 0
+
+
+def test_wait_for_says_what_was_seen(h2_server: HypercornServer) -> None:
+    """A condition that never holds ends in an error with the last record."""
+    with pytest.raises(TimeoutError, match=r"Seen\(connections=0"):
+        h2_server.wait_for(lambda seen: seen.connections == 1, timeout=0)
+
+
+# hypercorn and its app
+
+
+def test_starts_and_stops_quickly(certificates: Certificates) -> None:
+    """A server is up in little time, stops at once, and may be stopped again."""
+    begun = time.monotonic()
+    server = HypercornServer(certificates)
+    started = time.monotonic() - begun
+    server.stop()
+    server.stop()
+    assert started < 5, "usually 0.4 s"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", server.port))
+
+
+ORPHANED = """
+import pathlib, sys
+from tests.support.certificates import Certificates
+from tests.support.{module} import {kind}
+server = {kind}(Certificates(pathlib.Path(sys.argv[1])))
+print(server.port, flush=True)
+input()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "kind"), [("hypercorn_server", "HypercornServer"), ("nginx_server", "NginxServer")]
+)
+def test_ends_with_its_parent(tmp_path: Path, module: str, kind: str) -> None:
+    """A server whose parent was killed ends by itself."""
+    script = ORPHANED.format(module=module, kind=kind)
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(  # noqa: S603 - ourselves
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        port = int(parent.stdout.readline())
+        accepted_before = accepts(port)
+        parent.kill()
+    deadline = time.monotonic() + 5
+    while accepts(port) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (accepted_before, accepts(port)) == (True, False)
+
+
+def test_echo_tells_the_whole_request(h2_server: HypercornServer) -> None:
+    """The echo has method, path, query, version, headers, body and peer."""
+    with client_of(h2_server, http2=True) as client:
+        echo = client.post("/any/echo?a=1", content=b"body", headers={"X-Mine": "2"}).json()
+    (seen,) = h2_server.seen().requests
+    assert (echo["method"], echo["path"], echo["query"]) == ("POST", "/any/echo", "a=1")
+    assert (echo["http_version"], echo["client"]) == ("2", seen.client)
+    assert ["x-mine", "2"] in echo["headers"]
+    assert (echo["body_length"], echo["body_sha256"]) == (4, hashlib.sha256(b"body").hexdigest())
+    assert (seen.path, seen.body_sha256) == ("/any/echo?a=1", echo["body_sha256"])
+
+
+def test_app_answers(plain_server: HypercornServer) -> None:
+    """Each path of the app does what its table says."""
+    with httpx.Client(base_url=plain_server.url, trust_env=False) as client:
+        assert client.get("/bytes/1000").content == b"x" * 1000
+        assert client.get("/stream/3/1").text == "chunk 0\nchunk 1\nchunk 2\n"
+        assert client.get("/slow/1").json() == {"slept": 1}
+        assert [client.get(f"/status/{code}").status_code for code in (204, 404, 503)] == [204, 404, 503]
+        assert client.get("/cookies").json() == {"cookie": None}
+        client.get("/cookies/set/a/1")
+        assert client.get("/cookies").json() == {"cookie": "a=1"}
+        assert client.get("/redirect/3", follow_redirects=True).json()["path"] == "/echo"
+        assert client.get("/gzip").json() == {"gzipped": True}
+        assert client.get("/sse").text.count("data: ") == 3
+        assert client.get("/nowhere").status_code == 404
+    seen = plain_server.seen()
+    assert (seen.connections, seen.handshakes) == (1, 0)
+
+
+def test_sends_a_stream_as_it_comes(h2_server: HypercornServer) -> None:
+    """The first chunk arrives while the last is yet to be made."""
+    with client_of(h2_server, http2=True) as client, client.stream("GET", "/stream/2/300") as answer:
+        chunks = answer.iter_raw()
+        first, at = next(chunks), time.monotonic()
+        assert (first, next(chunks)) == (b"chunk 0\n", b"chunk 1\n")
+        assert time.monotonic() - at > 0.1
+
+
+def test_http_1_1_only_by_alpn(h1_server: HypercornServer) -> None:
+    """A server that does not offer HTTP/2 is not spoken to in HTTP/2."""
+    with client_of(h1_server, http2=True) as client:
+        assert client.get("/").http_version == "HTTP/1.1"
+
+
+def test_drops_connections(h2_server: HypercornServer) -> None:
+    """Dropped connections end; the server takes new ones."""
+    with client_of(h2_server) as client:
+        client.get("/")
+        h2_server.drop_connections()
+        h2_server.wait_for(lambda seen: seen.open == 0)
+        assert client.get("/").status_code == 200
+    assert h2_server.seen().connections == 2
+
+
+def test_asks_for_client_certificates(certificates: Certificates) -> None:
+    """A server that wants client certificates takes ours and nobody else."""
+    ours = certificates.client_context(certificates.client("me"))
+    nobodys = certificates.client_context()
+    with HypercornServer(certificates, client_certificates=True) as server:
+        with httpx.Client(verify=ours, trust_env=False) as client:
+            assert client.get(server.url).status_code == 200
+        with httpx.Client(verify=nobodys, trust_env=False) as client, pytest.raises(httpx.TransportError):
+            client.get(server.url)
+        assert server.wait_for(lambda seen: seen.connections == 2).handshakes == 1
+
+
+# The SDKs
+
+
+def test_openai_accepts_the_answers(h2_server: HypercornServer) -> None:
+    """The class of OpenAI reads the canned answers, whole and streamed."""
+    with httpx2.Client(verify=h2_server.client_context(), trust_env=False) as transport:
+        llm = openai.OpenAI(api_key="none", base_url=f"{h2_server.url}/any/v1", http_client=transport)
+        ask = llm.chat.completions.create
+        messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
+        whole = ask(model="m", messages=messages).choices[0].message.content
+        stream = ask(model="m", messages=messages, stream=True)
+        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        assert (whole, streamed) == (sdk_answers.TEXT, sdk_answers.TEXT)
+        assert [model.id for model in llm.models.list().data] == ["canned"]
+
+
+def test_groq_accepts_the_answers(h2_server: HypercornServer) -> None:
+    """The class of Groq reads the canned answers, whole and streamed."""
+    with client_of(h2_server) as transport:
+        llm = groq.Groq(api_key="none", base_url=h2_server.url, http_client=transport)
+        ask = llm.chat.completions.create
+        messages: list[groq.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
+        whole = ask(model="m", messages=messages).choices[0].message.content
+        stream = ask(model="m", messages=messages, stream=True)
+        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+        assert (whole, streamed) == (sdk_answers.TEXT, sdk_answers.TEXT)
+        assert [model.id for model in llm.models.list().data] == ["canned"]
+
+
+def test_anthropic_accepts_the_answers(h2_server: HypercornServer) -> None:
+    """The class of Anthropic reads the canned answers, whole and streamed."""
+    with httpx2.Client(verify=h2_server.client_context(), trust_env=False) as transport:
+        llm = anthropic.Anthropic(api_key="none", base_url=h2_server.url, http_client=transport)
+        messages: list[anthropic.types.MessageParam] = [{"role": "user", "content": "hello"}]
+        whole = llm.messages.create(model="m", max_tokens=9, messages=messages)
+        with llm.messages.stream(model="m", max_tokens=9, messages=messages) as stream:
+            streamed = stream.get_final_text()
+    assert [block.text for block in whole.content if block.type == "text"] == [sdk_answers.TEXT]
+    assert streamed == sdk_answers.TEXT
+
+
+def test_runloop_accepts_the_answers(h2_server: HypercornServer) -> None:
+    """The class of Runloop reads the canned devboxes."""
+    with client_of(h2_server) as transport:
+        runloop = runloop_api_client.Runloop(
+            bearer_token="none",  # noqa: S106 - none indeed
+            base_url=h2_server.url,
+            http_client=transport,
+        )
+        assert [devbox.id for devbox in runloop.devboxes.list()] == ["dbx_1", "dbx_2"]
+        assert runloop.devboxes.retrieve("dbx_9").status == "running"
+
+
+# nginx
+
+
+def test_nginx_echoes_and_serves_a_file(nginx_h2: NginxServer) -> None:
+    """The echo of nginx has cookie, credentials and connection; /bytes is a file."""
+    with client_of(nginx_h2, http2=True) as client:
+        echo = client.get("/x/echo?a=1", headers={"Cookie": "a=1", "Authorization": "Bearer b"}).json()
+        assert len(client.get("/bytes").content) == BYTES
+    assert (echo["cookie"], echo["authorization"]) == ("a=1", "Bearer b")
+    assert (echo["path"], echo["query"]) == ("/x/echo", "a=1")
+    assert echo["client"] == nginx_h2.seen().requests[0].client
+
+
+def test_missing_nginx_is_an_error(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nginx is missing the error says how to install it."""
+    monkeypatch.setattr("shutil.which", lambda name, path: None)  # noqa: ARG005 - its signature
+    with pytest.raises(RuntimeError, match="apt-get install -y nginx-light"):
+        NginxServer(certificates)
+
+
+# The counting server
+
+
+def test_counts_requests_and_connections(counting_server: CountingServer) -> None:
+    """Each request is counted, with its method, body and connection."""
+    for _ in range(2):
+        with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
+            client.get("/a")
+            client.post("/b", content=b"body")
+            client.post("/c", content=iter([b"chunk", b"ed"]))
+            client.head("/d")
+    assert counting_server.connections == 2
+    assert counting_server.processed("POST") == 4
+    assert counting_server.per_connection() == {1: 4, 2: 4}
+    assert [request.body for request in counting_server.requests[:4]] == [b"", b"body", b"chunked", b""]
+
+
+def test_notices_that_a_client_left(counting_server: CountingServer) -> None:
+    """A connection is open until its client closes it, and not longer."""
+    counts = []
+    with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
+        client.get("/")
+        counts.append(counting_server.open_connections())
+    counts.append(counting_server.open_connections())
+    assert counts == [1, 0]
+
+
+def test_counts_every_connection_made_before(counting_server: CountingServer) -> None:
+    """A hundred connections are a hundred, as soon as they are open."""
+    opened = [socket.create_connection(("127.0.0.1", counting_server.port)) for _ in range(100)]
+    counts = [counting_server.connections, counting_server.open_connections()]
+    for connection in opened:
+        connection.close()
+    assert [*counts, counting_server.open_connections()] == [100, 100, 0]
+
+
+def test_closes_idle_connections(counting_server: CountingServer) -> None:
+    """An idle connection is closed, a busy one is not."""
+    counting_server.hold()
+    answers: list[int] = []
+
+    def ask() -> None:
+        answers.append(httpx.get(counting_server.url, trust_env=False).status_code)
+
+    with httpx.Client(base_url=counting_server.url, trust_env=False):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        with socket.create_connection(("127.0.0.1", counting_server.port)):
+            counting_server.wait_for(lambda server: len(server.requests) == 1)
+            closed, still_open = counting_server.close_idle(), counting_server.open_connections()
+        counting_server.release()
+        thread.join()
+    assert (closed, still_open, answers) == (1, 1, [200])
+
+
+def test_a_request_counts_though_its_client_left(counting_server: CountingServer) -> None:
+    """A POST that arrived was processed, whether or not its answer was awaited."""
+    counting_server.hold()
+    with (
+        httpx.Client(base_url=counting_server.url, trust_env=False, timeout=0.1) as client,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        client.post("/", content=b"pay")
+    assert counting_server.processed("POST") == 1
+    counting_server.release()
+    assert counting_server.open_connections() == 0
+
+
+def test_delays_answers(counting_server: CountingServer) -> None:
+    """Delayed answers come in the order of their delays, not of their requests."""
+    counting_server.respond = lambda request: Answer(delay=float(request.path.strip("/")))
+    finished: list[str] = []
+
+    async def ask(client: httpx.AsyncClient, path: str) -> None:
+        await client.get(path)
+        finished.append(path)
+
+    async def main() -> None:
+        async with httpx.AsyncClient(base_url=counting_server.url, trust_env=False) as client:
+            await asyncio.gather(ask(client, "/0.2"), ask(client, "/0.05"))
+
+    asyncio.run(main())
+    assert finished == ["/0.05", "/0.2"]
+
+
+@pytest.mark.parametrize(
+    ("close", "outcome"),
+    [("instead", "RemoteProtocolError"), ("halfway", "RemoteProtocolError"), ("after", "200")],
+)
+def test_fails_as_told(counting_server: CountingServer, close: Close, outcome: str) -> None:
+    """The server closes where it is told to: before, in, or after the answer."""
+    counting_server.respond = lambda _: Answer(close=close)
+    with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
+        try:
+            found = str(client.get("/").status_code)
+        except httpx.TransportError as error:
+            found = type(error).__name__
+        assert (found, counting_server.open_connections()) == (outcome, 0)
+
+
+# The proxy
+
+
+def test_proxy_records_tunnels(proxy: ProxyServer, h2_server: HypercornServer) -> None:
+    """A request to https:// goes through a tunnel that the proxy remembers."""
+    verify = h2_server.client_context()
+    with httpx.Client(proxy=proxy.url, verify=verify, http2=True, trust_env=False) as client:
+        versions = [client.get(f"{h2_server.url}/echo").http_version for _ in range(2)]
+    (asked,) = proxy.seen()
+    assert versions == ["HTTP/2", "HTTP/2"]
+    assert (asked.method, asked.target) == ("CONNECT", f"localhost:{h2_server.port}")
+    assert (proxy.connections, h2_server.seen().connections) == (1, 1)
+
+
+def test_proxy_forwards_absolute_requests(proxy: ProxyServer, plain_server: HypercornServer) -> None:
+    """Requests to http:// are passed on, body and all, and answered."""
+    url = f"{plain_server.url}/echo?a=1"
+    with httpx.Client(proxy=proxy.url, trust_env=False) as client:
+        echo = client.post(url, content=b"body").json()
+        streamed = client.get(f"{plain_server.url}/stream/2/1").text
+    assert (echo["query"], echo["body_length"], streamed) == ("a=1", 4, "chunk 0\nchunk 1\n")
+    assert [asked.target for asked in proxy.seen()] == [url, f"{plain_server.url}/stream/2/1"]
+    assert proxy.connections == 1
+
+
+def test_proxy_wants_credentials(h2_server: HypercornServer) -> None:
+    """Without the right credentials there is no tunnel; what was shown is recorded."""
+    verify = h2_server.client_context()
+    with ProxyServer(credentials=("me", "secret")) as proxy:
+        right = httpx.Proxy(proxy.url, auth=("me", "secret"))
+        with httpx.Client(proxy=right, verify=verify, trust_env=False) as client:
+            assert client.get(h2_server.url).status_code == 200
+        refused = httpx.Client(proxy=proxy.url, verify=verify, trust_env=False)
+        with refused, pytest.raises(httpx.ProxyError):
+            refused.get(h2_server.url)
+        shown = [asked.proxy_authorization for asked in proxy.seen()]
+    assert shown == [basic("me", "secret"), None]
+    (request,) = h2_server.seen().requests
+    assert request.header("proxy-authorization") is None
+
+
+def test_proxy_over_tls(certificates: Certificates, h2_server: HypercornServer) -> None:
+    """The proxy itself may be reached over TLS."""
+    with ProxyServer(certificates=certificates) as proxy:
+        way = httpx.Proxy(proxy.url, ssl_context=certificates.client_context())
+        with httpx.Client(proxy=way, verify=h2_server.client_context(), trust_env=False) as client:
+            assert client.get(h2_server.url).status_code == 200
+
+
+def test_proxy_says_that_the_origin_is_unreachable(proxy: ProxyServer) -> None:
+    """An origin that refuses is a 502."""
+    with httpx.Client(proxy=proxy.url, trust_env=False) as client:
+        with socket.create_server(("127.0.0.1", 0)) as once:
+            port = once.getsockname()[1]
+        assert client.get(f"http://127.0.0.1:{port}/").status_code == 502
+
+
+# The leak check
+
+
+def test_finds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket left open is found and described."""
+    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
+    before = Standing.now()
+    with socket.create_server(("127.0.0.1", 0)) as left_open:
+        port = left_open.getsockname()[1]
+        (found,) = before.left_since()
+    assert f"('127.0.0.1', {port})" in found
+
+
+def test_finds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that still runs is found and named."""
+    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
+    before, end = Standing.now(), threading.Event()
+    thread = threading.Thread(target=end.wait, name="left-behind")
+    thread.start()
+    (found,) = before.left_since()
+    end.set()
+    thread.join()
+    assert "left-behind" in found
+
+
+def test_finds_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that is not done is found, though its loop no longer runs."""
+    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        before = Standing.now()
+        task = loop.create_task(asyncio.sleep(60), name="left-behind")
+        (found,) = before.left_since()
+        del task
+    assert "left-behind" in found
+
+
+def test_waits_for_what_is_being_closed() -> None:
+    """A socket that closes a moment later is no leak."""
+    before = Standing.now()
+    closing = socket.create_server(("127.0.0.1", 0))
+    later = threading.Timer(0.1, closing.close)
+    later.start()
+    assert before.left_since() == []
+    later.join()
+
+
+LEAKY = """
+import socket
+kept = []
+def test_leaks():
+    kept.append(socket.create_server(("127.0.0.1", 0)))
+def test_fails():
+    kept.append(socket.create_server(("127.0.0.1", 0)))
+    assert False
+def test_is_clean(counting_server, h2_server, nginx_h1, proxy):
+    assert h2_server.seen().connections == 0
+"""
+
+
+def test_a_leak_fails_the_test(tmp_path: Path) -> None:
+    """The check is on for every test; it blames neither fixtures nor a test that failed."""
+    (tmp_path / "test_leaky.py").write_text(LEAKY)
+    (tmp_path / "pytest.ini").write_text("[pytest]")
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(tmp_path / "pytest.ini"), "-q"]
+    run = subprocess.run(  # noqa: S603 - ourselves
+        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert "1 failed, 2 passed, 1 error" in run.stdout
+    assert "the test left behind:" in run.stdout
