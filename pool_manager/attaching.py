@@ -9,6 +9,7 @@ under these names and neither promises.
 from __future__ import annotations
 
 import functools
+import os
 import ssl
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,9 +17,10 @@ from typing import Any
 
 import attrs
 
+from pool_manager.config import PoolConfig
 from pool_manager.errors import ConfigError
 from pool_manager.libraries import library_of
-from pool_manager.transports import PoolTransport, face_of
+from pool_manager.transports import PoolTransport
 
 
 @attrs.frozen(eq=False)
@@ -36,21 +38,23 @@ class Attachment:
         holder, name, original = _innermost(client, library)
         made = cls(pooled, original, client._mounts)
         setattr(holder, name, pooled)
-        client._mounts = {
-            pattern: mount for pattern, mount in client._mounts.items() if not _is_plain(mount, library)
-        }
+        own = {key: mount for key, mount in client._mounts.items() if not _is_plain(mount, library)}
+        replaced = [mount for key, mount in client._mounts.items() if key not in own and mount is not None]
+        pooled.replaced = [original, *replaced]
+        client._mounts = own
         return made
 
     def undo(self, client: Any) -> None:
         """Put everything back. A wrapper that came around the transport meanwhile stays."""
-        for holder, name, transport in _transports(client, library_of_client(client)):
+        for holder, name, transport in _transports(client, self.pooled.face.library):
             if transport is self.pooled:
                 setattr(holder, name, self._original)
         client._mounts = self._mounts
+        self.pooled.replaced = ()
         self.pooled.close()
 
 
-def library_of_client(client: object) -> ModuleType:
+def library_of_client(client: Any) -> ModuleType:
     """
     Tell which library *client* is a client of.
 
@@ -58,6 +62,8 @@ def library_of_client(client: object) -> ModuleType:
         ConfigError: It is none of either's, or is closed.
     """
     found = library_of(type(client))
+    if found is not None and client.is_closed:
+        raise ConfigError(f"client {client!r} is closed")
     if found is None:
         raise ConfigError(
             f"client must be an httpx or httpx2 client, not {client!r}: pass the client inside the SDK"
@@ -65,22 +71,42 @@ def library_of_client(client: object) -> ModuleType:
     return found[0]
 
 
-def differences(client: Any) -> list[str]:
-    """What of the client's connection settings is not the library's default, as far as can be seen."""
+def differences(client: Any, config: PoolConfig) -> list[str]:
+    """What of the client's connection settings *config* would change, as far as can be seen."""
     library = library_of_client(client)
     pool = _innermost(client, library)[2]._pool
     found: list[str] = []
     if pool._ssl_context is not None:
         found += _tls_differences(pool._ssl_context, _default_context(library))
-    if getattr(pool, "_proxy", None) is not None:
+    if getattr(pool, "_proxy_url", None) is not None:
         found.append("it has a proxy")
-    environment = {pattern for pattern, _ in face_of(library).environment_routes()}
-    if set(client._mounts) - environment:
-        found.append("it has mounts")
+    found += _mount_differences(client, library)
+    if client.trust_env != config.trust_env and library._utils.get_environment_proxies():
+        found.append(f"it has trust_env={client.trust_env}")
     for name in ("uds", "local_address"):
         if getattr(pool, f"_{name}", None) is not None:
             found.append(f"it has {name}={getattr(pool, f'_{name}')!r}")
     return found
+
+
+def _mount_differences(client: Any, library: ModuleType) -> Iterator[str]:
+    """Tell mounts from those for proxies of the environment, which every client has."""
+    environment = library._utils.get_environment_proxies()
+    for pattern, mount in client._mounts.items():
+        url = getattr(getattr(mount, "_pool", None), "_proxy_url", None)
+        if url is not None:
+            if not _is_proxy(url, environment.get(pattern.pattern), library):
+                yield f"it has a proxy for {pattern.pattern}"
+        elif mount is not None or pattern.pattern not in environment:
+            yield f"it has mounts: {pattern.pattern}"
+
+
+def _is_proxy(url: Any, expected: str | None, library: ModuleType) -> bool:
+    """Whether a proxy's URL, as httpcore has it, is the expected one."""
+    if expected is None:
+        return False
+    proxy = library.Proxy(expected).url
+    return bool((url.scheme, url.host, url.port) == (proxy.raw_scheme, proxy.raw_host, proxy.port))
 
 
 def _tls_differences(context: ssl.SSLContext, default: ssl.SSLContext) -> Iterator[str]:
@@ -95,9 +121,13 @@ def _tls_differences(context: ssl.SSLContext, default: ssl.SSLContext) -> Iterat
         yield "it allows other TLS versions than the library does by default"
 
 
-@functools.cache
 def _default_context(library: ModuleType) -> ssl.SSLContext:
-    """Give what the library would make: 20 ms, once."""
+    """Give what the library would make now."""
+    return _context_under(library, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@functools.lru_cache(maxsize=8)  # 20 ms each
+def _context_under(library: ModuleType, *_: str | None) -> ssl.SSLContext:
     return library.create_ssl_context()  # type: ignore[no-any-return]
 
 

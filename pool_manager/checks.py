@@ -56,7 +56,7 @@ def seconds(_: object, attribute: _Attribute, value: object) -> None:
 def verify(_: object, attribute: _Attribute, value: object) -> None:
     """Accept what httpx calls `verify`; a path must be there (a directory list: one of it)."""
     if isinstance(value, str):
-        if not any(Path(part).exists() for part in value.split(os.pathsep)):
+        if not any(part and Path(part).exists() for part in value.split(os.pathsep)):
             raise refuse(attribute.name, value, "the path of an existing CA file or directory")
     elif not isinstance(value, bool | ssl.SSLContext):
         raise refuse(attribute.name, value, "True, False, a path or an ssl.SSLContext")
@@ -74,14 +74,51 @@ def cert(_: object, attribute: _Attribute, value: object) -> None:
             f"{attribute.name} must be a path, or (cert, key) or (cert, key, password), as strings"
         )
     for path in paths[:2]:
-        if not Path(path).exists():
+        if not Path(path).is_file():
             raise refuse(attribute.name, path, "the path of an existing certificate or key")
 
 
 def trust_store(_: object, attribute: _Attribute, value: object) -> None:
     """Accept the name of a set of CAs."""
-    if value not in {"both", "certifi", "system"}:
+    if value not in ("both", "certifi", "system"):  # a tuple: what is asked may not hash
         raise refuse(attribute.name, value, "'both', 'certifi' or 'system'")
+
+
+def options(_: object, attribute: _Attribute, value: tuple[object, ...]) -> None:
+    """Accept what `socket.setsockopt` takes: two numbers and a number or bytes."""
+    for option in value:
+        match option:
+            case (int(), int(), int() | bytes()):
+                pass
+            case _:
+                raise refuse(attribute.name, option, "triples (level, name, value)")
+
+
+def pairs(_: object, attribute: _Attribute, value: object) -> None:
+    """Accept a tuple of pairs of bytes. What it was is not shown: it may be a secret."""
+    if not isinstance(value, tuple) or not all(is_pair(pair) for pair in cast("tuple[object, ...]", value)):
+        raise ConfigError(f"{attribute.name} must be pairs of bytes")
+
+
+def pair(_: object, attribute: _Attribute, value: object) -> None:
+    """Accept None or a pair of bytes. What it was is not shown: it is a secret."""
+    if value is not None and not is_pair(value):
+        raise ConfigError(f"{attribute.name} must be a pair of bytes")
+
+
+def is_pair(value: object) -> bool:
+    """Whether *value* is a tuple of two bytes objects."""
+    match value:
+        case (bytes(), bytes()):
+            return isinstance(value, tuple)
+        case _:
+            return False
+
+
+def context(_: object, attribute: _Attribute, value: object) -> None:
+    """Accept None or a TLS context."""
+    if value is not None and not isinstance(value, ssl.SSLContext):
+        raise refuse(attribute.name, value, "an ssl.SSLContext")
 
 
 def address(_: object, attribute: _Attribute, value: object) -> None:
@@ -89,6 +126,6 @@ def address(_: object, attribute: _Attribute, value: object) -> None:
     if value is None:
         return
     try:
-        ipaddress.ip_address(str(value))
+        ipaddress.ip_address(value if isinstance(value, str) else repr(value))
     except ValueError:
         raise refuse(attribute.name, value, "an IP address of this machine") from None

@@ -16,10 +16,10 @@ import os
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import Final, Literal, Protocol, TypeAlias
-from urllib.parse import unquote, urlsplit
+from typing import Final, Literal, Protocol, TypeAlias, cast
 
 import attrs
+import httpx
 
 from pool_manager import checks
 from pool_manager.errors import ConfigError
@@ -30,7 +30,7 @@ SocketOption: TypeAlias = tuple[int, int, int | bytes]
 TrustStore: TypeAlias = Literal["both", "certifi", "system"]
 Cert: TypeAlias = str | tuple[str, str] | tuple[str, str, str]
 
-_OPTION_PARTS: Final = 3
+_MAX_PORT: Final = 65535
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 
 
@@ -59,24 +59,69 @@ def _to_options(value: Iterable[SocketOption] | None) -> tuple[SocketOption, ...
     if value is None:
         return _keepalive_options()
     try:
-        options = tuple(tuple(option) for option in value)
+        return tuple(tuple(option) for option in value)  # type: ignore[misc]  # the validator looks at the shape
     except TypeError:
         raise checks.refuse("socket_options", value, "triples (level, name, value)") from None
-    for option in options:
-        if len(option) != _OPTION_PARTS or not all(isinstance(part, int) for part in option[:2]):
-            raise checks.refuse("socket_options", option, "triples (level, name, value)")
-    return options  # type: ignore[return-value]  # the loop above has checked the shape
+
+
+class HeadersLike(Protocol):
+    """What `httpx.Headers` and `httpx2.Headers` have in common."""
+
+    @property
+    def raw(self) -> list[tuple[bytes, bytes]]:
+        """Pairs as they go on the wire."""
+        ...
 
 
 class ProxyLike(Protocol):
     """What `httpx.Proxy` and `httpx2.Proxy` have in common."""
 
     @property
-    def url(self) -> object: ...
+    def url(self) -> object:
+        """Where it is, without credentials."""
+        ...
+
     @property
-    def raw_auth(self) -> tuple[bytes, bytes] | None: ...
+    def headers(self) -> HeadersLike:
+        """Headers for it alone."""
+        ...
+
     @property
-    def ssl_context(self) -> ssl.SSLContext | None: ...
+    def raw_auth(self) -> tuple[bytes, bytes] | None:
+        """User and password."""
+        ...
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """TLS to the proxy itself."""
+        ...
+
+
+def _proxy_url(value: object) -> str:
+    """Give the one spelling of a proxy's URL: as httpx normalises it."""
+    try:
+        url = httpx.URL(value) if isinstance(value, str) else None
+    except httpx.InvalidURL:
+        url = None
+    if url is None or url.scheme not in _PROXY_SCHEMES or not url.host or url.userinfo:
+        raise _not_a_proxy(value)
+    if url.port is not None and not 0 < url.port <= _MAX_PORT:
+        raise _not_a_proxy(value)
+    if url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
+        raise ConfigError(f"proxy {url.scheme}://{url.host} needs socksio: pip install 'httpx[socks]'")
+    return str(url)
+
+
+def _not_a_proxy(value: object) -> ConfigError:
+    return checks.refuse("proxy", _masked(value), f"a URL with one of {', '.join(_PROXY_SCHEMES)}")
+
+
+def _masked(url: object) -> object:
+    """The URL as it may appear in an error: whoever reads the log is not the proxy."""
+    if not isinstance(url, str) or "@" not in url:
+        return url
+    scheme = next((f"{scheme}://" for scheme in _PROXY_SCHEMES if url.startswith(f"{scheme}://")), "")
+    return f"{scheme}***@{url.rpartition('@')[2]}"
 
 
 @attrs.frozen(kw_only=True)
@@ -94,15 +139,15 @@ class Proxy:
         ssl_context: TLS to the proxy itself, for an https proxy.
     """
 
-    url: str
-    auth: tuple[bytes, bytes] | None = attrs.field(default=None, repr=False)
-    headers: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
-    ssl_context: ssl.SSLContext | None = None
+    url: str = attrs.field(converter=_proxy_url)
+    auth: tuple[bytes, bytes] | None = attrs.field(default=None, repr=False, validator=checks.pair)
+    headers: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False, validator=checks.pairs)
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, validator=checks.context)
 
     @classmethod
-    def parse(cls, value: Proxy | ProxyLike | str | object) -> Proxy:
+    def parse(cls, value: Proxy | ProxyLike | str) -> Proxy:
         """
-        Read a proxy from a URL, or from an `httpx.Proxy` or `httpx2.Proxy`.
+        Read a proxy from a URL, credentials and all, or from an `httpx.Proxy` or `httpx2.Proxy`.
 
         Raises:
             ConfigError: The URL is not that of a proxy, or SOCKS is asked for and
@@ -110,33 +155,18 @@ class Proxy:
         """
         if isinstance(value, Proxy):
             return value
-        auth = getattr(value, "raw_auth", None)
-        headers = getattr(getattr(value, "headers", None), "raw", ())
-        parts = urlsplit(str(getattr(value, "url", value)))
-        if parts.scheme not in _PROXY_SCHEMES or not parts.hostname:
-            raise checks.refuse(
-                "proxy", _without_password(parts.geturl()), f"a URL with one of {', '.join(_PROXY_SCHEMES)}"
-            )
-        if parts.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
-            raise ConfigError(
-                f"proxy {parts.scheme}://{parts.hostname} needs socksio: pip install 'httpx[socks]'"
-            )
-        if auth is None and parts.username is not None:
-            auth = unquote(parts.username).encode(), unquote(parts.password or "").encode()
-        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return cls(
-            url=bare, auth=auth, headers=tuple(headers), ssl_context=getattr(value, "ssl_context", None)
-        )
-
-
-def _without_password(url: str) -> str:
-    """The URL as it may appear in an error: whoever reads the log is not the proxy."""
-    head, at, tail = url.rpartition("@")
-    return f"{head.partition('://')[0]}://***@{tail}" if at else url
+        try:
+            theirs = cast(ProxyLike, value) if hasattr(value, "raw_auth") else httpx.Proxy(str(value))
+            url, auth, headers, context = theirs.url, theirs.raw_auth, theirs.headers.raw, theirs.ssl_context
+        except (ValueError, AttributeError, httpx.InvalidURL):
+            raise _not_a_proxy(value) from None
+        if isinstance(url, httpx.URL) and not url.host:
+            raise _not_a_proxy(value)  # here, where it is known how it was written
+        return cls(url=str(url), auth=auth, headers=tuple(headers), ssl_context=context)
 
 
 def _to_proxy(value: object) -> Proxy | None:
-    return None if value is None else Proxy.parse(value)
+    return None if value is None else Proxy.parse(value)  # type: ignore[arg-type]  # it says what it may be
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
@@ -183,7 +213,9 @@ class PoolConfig:
     proxy: Proxy | None = attrs.field(default=None, converter=_to_proxy)
     local_address: str | None = attrs.field(default=None, validator=checks.address)
     uds: str | None = attrs.field(default=None, validator=attrs.validators.optional(checks.text))
-    socket_options: tuple[SocketOption, ...] = attrs.field(default=None, converter=_to_options)
+    socket_options: tuple[SocketOption, ...] = attrs.field(
+        default=None, converter=_to_options, validator=checks.options
+    )
 
     def __attrs_post_init__(self) -> None:
         if not (self.http1 or self.http2):
@@ -312,7 +344,8 @@ class Limits:
 
 
 def _to_paths(value: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(value, str):  # an iterable of strings too, but never meant as one
+    # A string is an iterable of strings, too, but never meant as one.
+    if isinstance(value, str) or not isinstance(value, Iterable):
         raise checks.refuse("paths", value, "a sequence of path suffixes")
     return tuple(value)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import typing
 import weakref
 from collections.abc import Callable, Sequence
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
 
 import attrs
@@ -18,36 +17,35 @@ from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Lease, Tenancy, caller
 from pool_manager.libraries import library_of
-from pool_manager.pools import Share, Tenant
+from pool_manager.making import Maker, Terms, face_of_module, name_of
 from pool_manager.registry import Registry
 from pool_manager.stats import ManagerStats
-from pool_manager.transports import PoolTransport, face_of
+from pool_manager.transports import face_of
 
 if TYPE_CHECKING:
     from pool_manager.libraries import Httpx2Like, Httpx2Transport, HttpxLike, HttpxTransport
 
 C = TypeVar("C")
 
-# What httpx's clients take and the pool decides; `trust_env` is also the client's, for .netrc.
-_OF_THE_POOL = (
-    "verify",
-    "cert",
-    "proxy",
-    "trust_env",
-    "http1",
-    "http2",
-    "local_address",
-    "uds",
-    "socket_options",
-)
 ADAPTERS = "pool_manager.adapters"  # the entry point group
 
 
 class ClientMaker(Protocol):
-    """What an adapter makes clients with: `PoolManager.client`, undone if the SDK cannot be made."""
+    """What an adapter makes clients with; all of it is undone if the SDK cannot be made."""
 
-    def __call__(self, factory: Callable[..., C], /, **kwargs: object) -> C:
-        """Make what *factory* makes, on the pool."""
+    def __call__(
+        self, factory: Callable[..., C], /, *, shared: bool = True, beside: object | None = None
+    ) -> C:
+        """
+        Make what *factory* makes, on the pool.
+
+        Args:
+            factory: As for `PoolManager.client`.
+
+            shared: As for `PoolManager.client`.
+
+            beside: A client made before, whose lease it is to live on without giving it back.
+        """
         ...
 
 
@@ -95,16 +93,21 @@ class PoolManager:
     ) -> None:
         if config is not None and not isinstance(config, PoolConfig):
             raise ConfigError(f"config must be a PoolConfig, not {config!r}")
-        self._config = config or PoolConfig()
-        self._limits = Limits() if limits is None else Limits.parse(limits)
+        if not name or not isinstance(name, str):
+            raise ConfigError(f"name must be a non-empty string, not {name!r}")
+        self._registry = Registry(name, lanes)
         self._lanes = tuple(lanes)
-        self._registry = Registry(name, self._lanes)
+        self._maker = Maker(
+            self._registry,
+            PoolConfig() if config is None else config,
+            Limits() if limits is None else Limits.parse(limits),
+        )
         self._attached: weakref.WeakKeyDictionary[Any, Attachment] = weakref.WeakKeyDictionary()
 
     def __reduce__(self) -> tuple[object, ...]:
         """Travel as its configuration: in another process it has connections of its own."""
-        remake = functools.partial(PoolManager, limits=self._limits, lanes=self._lanes, name=self.name)
-        return remake, (self._config,)
+        remake = functools.partial(PoolManager, limits=self._maker.limits, lanes=self._lanes, name=self.name)
+        return remake, (self._maker.config,)
 
     def __repr__(self) -> str:
         return f"<PoolManager {self.name!r}>"
@@ -178,7 +181,8 @@ class PoolManager:
 
             PoolClosed: The manager is closed.
         """
-        return self._client(factory, kwargs, name=name, lane=lane, shared=shared, config=config)[0]
+        terms = Terms(name=name or name_of(factory), lane=lane, shared=shared, config=config)
+        return self._maker.client(factory, terms, kwargs)[0]
 
     @overload
     def transport(
@@ -241,17 +245,11 @@ class PoolManager:
 
             PoolClosed: The manager is closed.
         """
-        face = _module(library)
-        tenancy = self._take(
-            name or face.__name__,
-            lane,
-            shared=shared,
-            config=self._checked(config),
-            limits=None,
-            reopens=True,
-        )
+        face = face_of_module(library)
+        terms = Terms(name=name or face.library.__name__, lane=lane, shared=shared, config=config)
+        tenancy = self._maker.take(terms, reopens=True)
         tenancy.join(is_async=None)
-        return self._pooled(face, tenancy, tenancy.share, owns=True)
+        return self._maker.transport(face, tenancy, tenancy.share, owns=True)
 
     def lease(
         self,
@@ -278,30 +276,10 @@ class PoolManager:
 
             PoolClosed: The manager is closed.
         """
-        tenancy = self._take(
-            name or caller(), lane, shared=shared, config=self._checked(config), limits=None, reopens=False
-        )
+        terms = Terms(name=name or caller(), lane=lane, shared=shared, config=config)
+        tenancy = self._maker.take(terms, reopens=False)
         tenancy.join(is_async=None)
-        return Lease(tenancy, self)
-
-    def transport_on(self, tenancy: Tenancy, library: object) -> object:
-        """Make a transport on a lease that somebody else gives back. For `Lease`."""
-        return self._pooled(_module(library), tenancy, tenancy.share, owns=False)
-
-    def client_on(
-        self, tenancy: Tenancy, factory: Callable[..., object], kwargs: dict[str, object]
-    ) -> object:
-        """Make a client on a lease that somebody else gives back. For `Lease`."""
-        for name in {"name", "lane", "shared"} & kwargs.keys():
-            raise ConfigError(f"{name} is the lease's: pass it to lease(), not to its client()")
-        config, limits = self._settings(
-            cast("PoolConfig | None", kwargs.pop("config", tenancy.share.config)), kwargs
-        )
-        share = attrs.evolve(
-            tenancy.share, config=config.with_environment(), limits=limits or tenancy.share.limits
-        )
-        library, _ = _library_of_factory(factory)
-        return factory(transport=self._pooled(library, tenancy, share, owns=False), **kwargs)
+        return Lease(tenancy, self._maker)
 
     # SDKs and clients that exist already
 
@@ -330,18 +308,25 @@ class PoolManager:
                 f"no adapter serves {sdk_class.__module__}.{sdk_class.__qualname__}: give it a client from"
                 " manager.client(...), or attach the httpx client inside it with manager.attach(...)"
             )
-        taken: list[Tenancy] = []
+        terms = Terms(name=sdk_class.__name__)
+        taken: weakref.WeakKeyDictionary[Any, Tenancy] = weakref.WeakKeyDictionary()
 
-        def client(factory: Callable[..., Any], /, **options: object) -> Any:  # noqa: ANN401 - what the factory makes
-            made, tenancy = self._client(factory, options, name=sdk_class.__name__)
-            taken.append(tenancy)
+        def client(
+            factory: Callable[..., Any], /, *, shared: bool = True, beside: object | None = None
+        ) -> Any:  # noqa: ANN401 - what the factory makes
+            if beside is not None:
+                tenancy = taken[beside]
+                made = self._maker.client_on(tenancy, factory, {})
+            else:
+                made, tenancy = self._maker.client(factory, attrs.evolve(terms, shared=shared), {})
+            taken[made] = tenancy
             return made
 
         try:
             return cast(C, adapter.make(client, sdk_class, args, kwargs))
         except BaseException:
             # Half made, an SDK cannot be closed; its async client could not be, here.
-            for tenancy in taken:
+            for tenancy in taken.values():
                 tenancy.close()
             raise
 
@@ -360,16 +345,14 @@ class PoolManager:
             ConfigError: It is no such client, is closed or attached already, or its settings
                 differ (verification, CAs, TLS versions, proxy, mounts) and *config* is None.
         """
-        library = library_of_client(client)
-        if config is None and (found := differences(client)):
+        face = face_of(library_of_client(client))
+        if config is None and (found := differences(client, self._maker.config)):
             raise ConfigError(
                 f"client {client!r} would change: {'; '.join(found)}. Say with config= what to use"
             )
-        tenancy = self._take(
-            _name_of(type(client)), None, shared=True, config=self._checked(config), limits=None, reopens=True
-        )
+        tenancy = self._maker.take(Terms(name=name_of(type(client)), config=config), reopens=True)
         try:
-            pooled = self._pooled(library, tenancy, tenancy.share, owns=True)
+            pooled = self._maker.transport(face, tenancy, tenancy.share, owns=True)
             self._attached[client] = Attachment.make(client, pooled)
         except BaseException:
             tenancy.close()
@@ -383,7 +366,8 @@ class PoolManager:
         Raises:
             ConfigError: It is not attached to this manager.
         """
-        attachment = self._attached.pop(client, None)
+        # What is no client at all need not allow weak references.
+        attachment = self._attached.pop(client, None) if library_of(type(client)) else None
         if attachment is None:
             raise ConfigError(f"client {client!r} is not attached to {self!r}")
         attachment.undo(client)
@@ -427,95 +411,6 @@ class PoolManager:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-    def _checked(self, config: PoolConfig | None) -> PoolConfig:
-        if config is None:
-            return self._config
-        if not isinstance(config, PoolConfig):
-            raise ConfigError(f"config must be a PoolConfig, not {config!r}")
-        return config
-
-    def _settings(
-        self, config: PoolConfig | None, kwargs: dict[str, object]
-    ) -> tuple[PoolConfig, Limits | None]:
-        """Take out of *kwargs* what the pool decides."""
-        if kwargs.get("transport") is not None:
-            raise ConfigError(
-                "transport must not be given: the pool's takes its place. For your own, call the factory"
-            )
-        kwargs.pop("transport", None)
-        own = {key: kwargs.pop(key) for key in _OF_THE_POOL if key in kwargs}
-        if "trust_env" in own:
-            kwargs["trust_env"] = own["trust_env"]
-        limits = kwargs.pop("limits", None)
-        config = self._checked(config)
-        return (
-            attrs.evolve(config, **cast(Any, own)) if own else config,
-            None if limits is None else Limits.parse(cast(Limits, limits)),
-        )
-
-    def _client(
-        self,
-        factory: Callable[..., object],
-        kwargs: dict[str, object],
-        *,
-        name: str | None = None,
-        lane: str | None = None,
-        shared: bool = True,
-        config: PoolConfig | None = None,
-    ) -> tuple[object, Tenancy]:
-        library, is_async = _library_of_factory(factory)
-        config, limits = self._settings(config, kwargs)
-        tenancy = self._take(
-            name or _name_of(factory), lane, shared=shared, config=config, limits=limits, reopens=True
-        )
-        try:
-            tenancy.join(is_async=is_async)
-            return factory(
-                transport=self._pooled(library, tenancy, tenancy.share, owns=True), **kwargs
-            ), tenancy
-        except BaseException:
-            tenancy.close()
-            raise
-
-    def _take(
-        self,
-        name: str,
-        lane: str | None,
-        *,
-        shared: bool,
-        config: PoolConfig,
-        limits: Limits | None,
-        reopens: bool,
-    ) -> Tenancy:
-        if lane is not None:
-            self._registry.lanes.check(lane)
-        share = Share(config.with_environment(), limits or self._limits, None if shared else object())
-        return Tenancy(self._registry, Tenant(name, lane, caller(), reopens), share)
-
-    def _pooled(self, library: ModuleType, tenancy: Tenancy, share: Share, *, owns: bool) -> PoolTransport:
-        return face_of(library).transport_type(tenancy, share, self._registry.lanes, owns=owns)
-
-
-def _module(library: object) -> ModuleType:
-    if not isinstance(library, ModuleType):
-        raise ConfigError(f"library must be the module httpx or httpx2, not {library!r}")
-    return library
-
-
-def _name_of(factory: object) -> str:
-    return getattr(factory, "__name__", repr(factory))
-
-
-def _library_of_factory(factory: Callable[..., object]) -> tuple[ModuleType, bool]:
-    kind = factory if isinstance(factory, type) else typing.get_type_hints(factory).get("return")
-    found = library_of(kind) if isinstance(kind, type) else None
-    if found is None:
-        raise ConfigError(
-            f"factory must be a client class of httpx or httpx2, or a function annotated to return one,"
-            f" not {factory!r}; for an SDK class use pooled()"
-        )
-    return found
 
 
 @functools.cache

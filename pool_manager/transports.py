@@ -84,19 +84,34 @@ class Face:
         combined: type[errors.PoolError] = self._errors.get(type(error)) or type(error)
         return combined(*error.args)
 
-    def environment_routes(self) -> list[tuple[Any, Proxy | None]]:
+    def routes(self, share: Share) -> dict[str, Share]:
         """
-        What ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` ... say, as the library itself reads them.
+        Whom requests share with, by URL pattern, where ``HTTP_PROXY``, ``NO_PROXY`` ... say so.
 
-        Its own private functions are used: the two libraries differ in what they make of
+        The library's own private functions read them: the two differ in what they make of
         ``NO_PROXY``, and a transport must not change what its client would have done.
+
+        Raises:
+            Exception: What the library raises for such a variable.
         """
-        utils = self.library._utils  # noqa: SLF001 - see above
-        proxies: Mapping[str, str | None] = utils.get_environment_proxies()
-        routes = {
-            utils.URLPattern(key): None if url is None else Proxy.parse(url) for key, url in proxies.items()
+        config = share.config
+        if not config.trust_env or config.proxy is not None or config.uds is not None:
+            return {}
+        proxies: Mapping[str, str | None] = self.library._utils.get_environment_proxies()  # noqa: SLF001
+        return {
+            key: share if url is None else _through(share, self.proxy(url)) for key, url in proxies.items()
         }
-        return sorted(routes.items(), key=lambda route: route[0])
+
+    def proxy(self, value: object) -> Proxy:
+        """Read a proxy as the library does, with its errors."""
+        return Proxy.parse(
+            value if isinstance(value, Proxy | self.library.Proxy) else self.library.Proxy(value)
+        )
+
+    def sort(self, routes: Mapping[str, Share]) -> list[_Route]:
+        """Order routes as the library orders mounts: the most specific pattern first."""
+        pattern = self.library._utils.URLPattern  # noqa: SLF001 - as above
+        return sorted(((pattern(key), share) for key, share in routes.items()), key=lambda route: route[0])
 
     def neutral(self, request: Any, exchange: Exchange, lane: str) -> Request:
         """Take the library's name off a request."""
@@ -130,6 +145,11 @@ class Face:
         )
 
 
+def _through(share: Share, proxy: Proxy) -> Share:
+    """Give whom a request shares with that goes through *proxy*."""
+    return attrs.evolve(share, config=attrs.evolve(share.config, proxy=proxy, local_address=None))
+
+
 def _reduce(error: Exception) -> tuple[object, ...]:
     """Pickle as the error of ours alone: another process may lack the library."""
     return next(ours for ours in _ALSO if isinstance(error, ours)), error.args
@@ -160,23 +180,12 @@ class PoolTransport:
 
     face: Face
 
-    def __init__(self, tenancy: Tenancy, share: Share, lanes: Lanes, *, owns: bool) -> None:
+    def __init__(
+        self, tenancy: Tenancy, share: Share, lanes: Lanes, *, routes: Mapping[str, Share], owns: bool
+    ) -> None:
         self._tenancy, self._share, self._lanes, self._owns = tenancy, share, lanes, owns
-        self._routes = self._find_routes()
-
-    def _find_routes(self) -> Sequence[_Route]:
-        config = self._share.config
-        if not config.trust_env or config.proxy is not None or config.uds is not None:
-            return ()
-        return [
-            (
-                pattern,
-                self._share
-                if proxy is None
-                else attrs.evolve(self._share, config=attrs.evolve(config, proxy=proxy, local_address=None)),
-            )
-            for pattern, proxy in self.face.environment_routes()
-        ]
+        self._routes = self.face.sort(routes)
+        self.replaced: Sequence[Any] = ()  # what an attached client had before, closed with it
 
     def _share_for(self, url: object) -> Share:
         for pattern, share in self._routes:
@@ -232,11 +241,17 @@ class PoolTransport:
 
     def close(self) -> None:
         """Give the lease back."""
+        for transport in self.replaced:
+            if isinstance(transport, self.face.library.BaseTransport):
+                transport.close()
         if self._owns:
             self._tenancy.close()
 
     async def aclose(self) -> None:
         """Give the lease back; what it was the last to hold here is closed when this returns."""
+        for transport in self.replaced:
+            if isinstance(transport, self.face.library.AsyncBaseTransport):
+                await transport.aclose()
         if self._owns:
             await self._tenancy.aclose()
 

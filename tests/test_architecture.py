@@ -27,7 +27,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("registry",),
     ("leases",),
     ("transports",),
-    ("attaching",),
+    ("attaching", "making"),
     ("manager",),
     ("__init__",),
     ("adapters", "demo", "observe"),

@@ -12,7 +12,8 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from pool_manager.manager import ClientMaker
@@ -36,16 +37,47 @@ class StainlessAdapter:
             return sdk_class(*args, **kwargs)
         factory = _default_client(sdk_class)
         assert factory is not None, "make() is called for classes that it serves"
-        return sdk_class(*args, **{**kwargs, "http_client": client(factory)})
+        own = client(factory, shared=kwargs.get("shared_http_pool") is not False)
+        sdk = sdk_class(*args, **{**kwargs, "http_client": own})
+        if "shared_http_pool" in _arguments(sdk_class):
+            _keep_copies(sdk, own, functools.partial(client, factory))
+        return sdk
+
+
+def _keep_copies(
+    sdk: Any,  # noqa: ANN401 - of a family, not of a type
+    own: object,
+    make: Callable[..., object],
+) -> None:
+    """
+    Have copies of *sdk* live on its pool, unless they are told otherwise.
+
+    An SDK that shares connections by itself gives a copy new ones if it is on a client
+    that it was given; all others pass that client on. A copy's client gives no lease back:
+    a copy made for one call, and dropped, is what such SDKs document.
+    """
+    this = weakref.ref(sdk)  # the SDK refers to what follows: a cycle would keep it past its time
+
+    def copy(
+        *, http_client: object | None = None, shared_http_pool: bool | None = None, **options: object
+    ) -> object:
+        original = this()
+        assert original is not None, "it is being called"
+        if http_client is not None:
+            return type(original).copy(original, http_client=http_client, **options)
+        client = make(beside=own) if shared_http_pool is None else make(shared=shared_http_pool)
+        made = type(original).copy(original, http_client=client, **options)
+        _keep_copies(made, client, make)
+        return made
+
+    sdk.copy = sdk.with_options = copy
 
 
 @functools.lru_cache(maxsize=256)  # reading signatures takes longer than making the client
 def _default_client(sdk_class: type) -> Callable[..., Any] | None:
     """Find the package's default client, of the colour that *sdk_class* takes."""
     for kind in sdk_class.__mro__:  # a subclass of the user's has neither the argument nor the module
-        argument = inspect.signature(kind.__dict__.get("__init__", object.__init__)).parameters.get(
-            "http_client"
-        )
+        argument = _arguments(kind).get("http_client")
         if argument is not None:
             name = (
                 "DefaultAsyncHttpxClient"
@@ -54,6 +86,12 @@ def _default_client(sdk_class: type) -> Callable[..., Any] | None:
             )
             return _outwards(kind.__module__, name)
     return None
+
+
+@functools.lru_cache(maxsize=256)
+def _arguments(kind: type) -> Mapping[str, inspect.Parameter]:
+    """Give what the class's own constructor takes; nothing if it has none."""
+    return inspect.signature(kind.__dict__.get("__init__", object.__init__)).parameters
 
 
 def _outwards(module: str, name: str) -> Callable[..., Any] | None:

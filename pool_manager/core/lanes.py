@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from pool_manager.config import Lane
@@ -21,6 +21,8 @@ class Lanes:
 
     def __init__(self, lanes: Sequence[Lane]) -> None:
         self._by_name: dict[str, Lane] = {}
+        if not isinstance(lanes, Iterable):
+            raise ConfigError(f"lanes must be a sequence of Lane, not {lanes!r}")
         for lane in lanes:
             if not isinstance(lane, Lane):
                 raise ConfigError(f"lanes must be a sequence of Lane, not of {lane!r}")

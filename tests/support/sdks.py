@@ -60,10 +60,6 @@ class Sdk(Protocol):
         """Give an instance that differs in *options*."""
         ...
 
-    def with_options(self, **options: object) -> Self:
-        """Do the same."""
-        ...
-
     def is_closed(self) -> bool:
         """Whether `close` was called."""
         ...
@@ -134,6 +130,7 @@ def _async_of(flavour: Flavour) -> Flavour:
 SYNC = _SYNC
 ASYNC = tuple(_async_of(flavour) for flavour in SYNC)
 FLAVOURS = SYNC + ASYNC
+STREAMERS = tuple(flavour for flavour in FLAVOURS if flavour.sdk in {openai, anthropic})
 
 
 def called(name: str) -> Flavour:
@@ -159,7 +156,8 @@ def library_of(kind: type[HttpClient]) -> ModuleType:
 
 def open_answer(client: HttpClient, url: str) -> object:
     """Ask, and leave the body of the answer unread; awaitable if the client is async."""
-    return client.send(client.build_request("GET", url), stream=True)
+    exact = cast("Any", client)
+    return exact.send(exact.build_request("GET", url), stream=True)
 
 
 def close_answer(answer: object) -> object:
@@ -220,22 +218,10 @@ async def _wait(value: Awaitable[object]) -> object:
     return await value
 
 
-def _on_asyncio(function: Callable[[], Coroutine[object, object, T]]) -> T:
-    return asyncio.run(function())
-
-
-def _on_uvloop(function: Callable[[], Coroutine[object, object, T]]) -> T:
-    return uvloop.run(function())
-
-
-def _on_trio(function: Callable[[], Coroutine[object, object, T]]) -> T:
-    return trio.run(function)
-
-
 RUNTIMES: Mapping[str, Callable[[Callable[[], Coroutine[object, object, object]]], object]] = {
-    "asyncio": _on_asyncio,
-    "uvloop": _on_uvloop,
-    "trio": _on_trio,
+    "asyncio": lambda main: asyncio.run(main()),
+    "uvloop": lambda main: uvloop.run(main()),
+    "trio": trio.run,
 }
 
 
@@ -299,6 +285,22 @@ def _text_of(event: object) -> str:
 def close_stream(stream: object) -> object:
     """Close it; awaitable if it is async."""
     return cast("Any", stream).close()
+
+
+def echo_beside(stream: object, sdk: Sdk, run: Run, within: float = 2.0) -> object:
+    """Do `echo` while *stream* is open; TimeoutError if that would have to be closed first."""
+    if hasattr(stream, "__anext__"):
+        return run(asyncio.wait_for(cast("Any", echo(sdk)), within))
+    rescue = threading.Timer(within, close_stream, [stream])  # nothing else ends a hang of threads
+    rescue.start()
+    try:
+        answer = echo(sdk)
+        if rescue.finished.is_set():
+            raise TimeoutError(f"no answer before the stream was closed after {within} s")
+    finally:
+        rescue.cancel()
+        rescue.join()
+    return answer
 
 
 def rest_of(response: object) -> object:

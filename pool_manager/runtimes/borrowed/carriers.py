@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import socket
 import ssl
@@ -9,7 +10,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias, cast
 
 import anyio
@@ -21,14 +22,14 @@ from pool_manager.config import Lane, Limits, PoolConfig, Proxy
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import FailureKind, Request, TransportFailure
 from pool_manager.errors import PoolOverloaded
-from pool_manager.runtimes.borrowed.sockets import NetworkStream, is_open, park, sever
+from pool_manager.runtimes.borrowed.sockets import NetworkStream, is_open, park, sever, streams_allowed
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, RequestRecord
 
-Key: TypeAlias = tuple[str, str, int | None, str]
+Key: TypeAlias = tuple[str, str, int | None, str, object]  # scheme, host, port, lane, server name for TLS
 
-# Origins a pool keeps a transport for; the one unused for longest gives way (its requests finish).
-_MAX_TRANSPORTS: Final = 256
+# Origins a pool keeps transports for; the one unused for longest gives way (its requests finish).
+_MAX_ORIGINS: Final = 256
 
 # The connection, if there is one, was not touched: others may go on using it.
 _HARMLESS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -41,10 +42,16 @@ class Carrier:
     key: Key
     url: httpx.URL
     transport: Any  # of the engine's colour
-    slots: Any  # its lane's semaphore, of the engine's colour; None where the lane is not bounded
+    # Semaphores of the engine's colour; None where nothing is bounded: one of its lane, and one that keeps
+    # requests out which would have to wait inside. A queue in httpcore is not safe among threads: it
+    # closes connections that it has just given away (encode/httpcore#1110).
+    lane_slots: Any
+    connection_slots: Any
+    serial: bool  # one request at a time on a connection: HTTP/1.1, as far as is known
     # What its requests dialed. httpcore loses sight of connections whose dial was cancelled.
     streams: list[NetworkStream] = attrs.field(factory=list)
     in_flight: int = 0
+    capacity: float = math.inf  # streams, once it is known to be one HTTP/2 connection
     retired: bool = False
 
 
@@ -96,12 +103,13 @@ class Borrowed:
 
     transport_type: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
     semaphore_type: Callable[[int], object]
+    close_carrier: Callable[[Carrier], None]
 
     def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
         self._config, self._limits, self._lanes, self._contexts = config, limits, lanes, contexts
         # Held for microseconds, never across I/O. An engine of a loop needs it for `stats` alone.
         self._lock = threading.Lock()
-        self._carriers: OrderedDict[Key, Carrier] = OrderedDict()
+        self._groups: OrderedDict[Key, list[Carrier]] = OrderedDict()
         self._retired: set[Carrier] = set()
         self._slots: dict[str, object] = {}
         self._seen: weakref.WeakKeyDictionary[NetworkStream, Seen] = weakref.WeakKeyDictionary()
@@ -110,7 +118,7 @@ class Borrowed:
     def stats(self) -> EngineStats:
         """Count what there is."""
         with self._lock:
-            carriers = (*self._carriers.values(), *self._retired)
+            carriers = self._all()
             return EngineStats(
                 connections=sum(1 for carrier in carriers for stream in carrier.streams if is_open(stream)),
                 waiting=self._waiting,
@@ -127,23 +135,24 @@ class Borrowed:
 
     def disown(self) -> None:
         """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
-        for carrier in (*self._carriers.values(), *self._retired):
+        for carrier in self._all():
             for stream in carrier.streams:
                 park(stream)
 
     def forget_all(self) -> list[Carrier]:
         """Retire every transport, used or not, and give them all to be closed."""
         with self._lock:
-            for carrier in [*self._carriers.values()]:
+            carriers = self._all()
+            for carrier in carriers:
                 self._retire(carrier)
-            carriers = [*self._retired]
             self._retired.clear()
         return carriers
 
     def dialed(self, carrier: Carrier, stream: NetworkStream, below: NetworkStream | None) -> None:
         """Keep sight of a connection, and lose it of those that are closed and of the one below its TLS."""
-        kept = [known for known in carrier.streams if known is not below and is_open(known)]
-        carrier.streams = [*kept, stream]
+        with self._lock:
+            kept = [known for known in carrier.streams if known is not below and is_open(known)]
+            carrier.streams = [*kept, stream]
 
     def left_queue(self) -> None:
         """A request waits no longer."""
@@ -157,68 +166,122 @@ class Borrowed:
         Raises:
             PoolOverloaded: `Limits.max_pending` requests are waiting.
         """
-        key = (request.scheme, request.host, request.port, request.lane)
-        # Made outside the lock: it may build a TLS context. Of two made at once, one is dropped unused.
-        made = None if key in self._carriers else self._make(key)
+        key = (
+            request.scheme,
+            request.host,
+            request.port,
+            request.lane,
+            request.extensions.get("sni_hostname"),
+        )
         with self._lock:
             if self._waiting and self._waiting >= self._limits.max_pending:
                 raise PoolOverloaded(
                     f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
                 )
-            carrier = self._carriers.get(key) or made or self._make(key)
-            self._carriers[key] = carrier
-            self._carriers.move_to_end(key)
-            carrier.in_flight += 1
-            self._waiting += 1
-            if len(self._carriers) > _MAX_TRANSPORTS:
-                self._retire(next(iter(self._carriers.values())))
+            carrier = self._with_room(key)
+            if carrier is not None:
+                return self._board(carrier)
+        made = self._make(key)  # outside the lock: it may build a TLS context
+        with self._lock:
+            carrier = self._with_room(key)  # another thread may have been faster
+            if carrier is None:
+                carrier = made
+                self._groups.setdefault(key, []).append(made)
+            evicted = self._evict() if len(self._groups) > _MAX_ORIGINS else []
+            self._board(carrier)
+        self._close(evicted)
         return carrier
 
-    def leave(self, carrier: Carrier, *, broken: bool) -> bool:
-        """Take a request off its transport. True: the transport is retired and nobody is left on it."""
+    def leave(self, carrier: Carrier, *, broken: bool) -> None:
+        """Take a request off its transport, and close that if it is retired and this was the last."""
         with self._lock:
             carrier.in_flight -= 1
-            if broken:
+            surplus = (
+                not carrier.in_flight and not carrier.retired and self._groups[carrier.key][0] is not carrier
+            )
+            if broken or surplus:
                 self._retire(carrier)
-            if carrier.in_flight or not carrier.retired:
-                return False
-            self._retired.discard(carrier)
-            return True
+            unused = self._take_unused()
+        self._close(unused)
+
+    def reset(self) -> None:
+        """Retire every transport; those that nobody uses are closed."""
+        with self._lock:
+            for carrier in self._all():
+                self._retire(carrier)
+            unused = self._take_unused()
+        self._close(unused)
+
+    def _close(self, carriers: Iterable[Carrier]) -> None:
+        for carrier in carriers:
+            self.close_carrier(carrier)
+
+    # The lock is held by the caller of what follows.
+
+    def _all(self) -> list[Carrier]:
+        return [*itertools.chain(*self._groups.values()), *self._retired]
+
+    def _with_room(self, key: Key) -> Carrier | None:
+        """The oldest transport with room, so that surplus ones fall idle; None: a further one is due."""
+        group = self._groups.get(key)
+        if not group:
+            return None
+        self._groups.move_to_end(key)
+        for carrier in group:
+            if carrier.in_flight < carrier.capacity:
+                return carrier
+        if len(group) < self._limits.max_h2_connections_per_origin:
+            return None
+        return min(group, key=lambda carrier: carrier.in_flight)
+
+    def _board(self, carrier: Carrier) -> Carrier:
+        carrier.in_flight += 1
+        self._waiting += 1
+        return carrier
 
     def _retire(self, carrier: Carrier) -> None:
-        """Give *carrier* no new request. Needs the lock."""
-        if not carrier.retired:
-            carrier.retired = True
-            self._retired.add(carrier)
-            del self._carriers[carrier.key]
+        """Give *carrier* no new request."""
+        if carrier.retired:
+            return
+        carrier.retired = True
+        self._retired.add(carrier)
+        group = self._groups[carrier.key]
+        group.remove(carrier)
+        if not group:
+            del self._groups[carrier.key]
 
-    def retire_all(self) -> list[Carrier]:
-        """Retire every transport; give those that nobody uses, to be closed."""
-        with self._lock:
-            for carrier in [*self._carriers.values()]:
-                self._retire(carrier)
-            idle = [carrier for carrier in self._retired if not carrier.in_flight]
-            self._retired.difference_update(idle)
-        return idle
+    def _evict(self) -> list[Carrier]:
+        """Retire the transports of the origin that was unused for longest."""
+        for carrier in [*next(iter(self._groups.values()))]:
+            self._retire(carrier)
+        return self._take_unused()
+
+    def _take_unused(self) -> list[Carrier]:
+        """Take the retired transports that nobody uses any more, to be closed outside of the lock."""
+        unused = [carrier for carrier in self._retired if not carrier.in_flight]
+        self._retired.difference_update(unused)
+        return unused
+
+    # The lock is not needed for what follows.
 
     def _make(self, key: Key) -> Carrier:
-        scheme, host, port, lane_name = key
+        scheme, host, port, lane_name, _ = key
         lane = self._lanes[lane_name]
         if lane is not None and lane.max_in_flight != math.inf:
             self._slots.setdefault(lane_name, self.semaphore_type(int(lane.max_in_flight)))
+        most = self._most_connections(lane)
         return Carrier(
             key=key,
             url=httpx.URL(scheme=scheme, host=host, port=port, path="/"),
             transport=self.transport_type(**self._arguments(scheme, lane)),
-            slots=self._slots.get(lane_name),
+            lane_slots=self._slots.get(lane_name),
+            connection_slots=None if most == math.inf else self.semaphore_type(int(most)),
+            serial=not self._config.http2 or (scheme in {"http", "ws"} and self._config.http1),
         )
 
     def _arguments(self, scheme: str, lane: Lane | None) -> dict[str, Any]:
         """What httpx's transports are made with."""
         config, limits = self._config, self._limits
-        per_origin = min(limits.max_connections, limits.max_connections_per_origin)
-        if lane is not None:
-            per_origin = min(per_origin, lane.max_connections_per_origin)
         options = config.socket_options
         if config.uds is not None:
             options = tuple(option for option in options if option[0] == socket.SOL_SOCKET)
@@ -231,15 +294,22 @@ class Borrowed:
             "local_address": config.local_address,
             "socket_options": options,
             "limits": httpx.Limits(
-                max_connections=_or_none(per_origin),
+                max_connections=_or_none(self._most_connections(lane)),
                 max_keepalive_connections=_or_none(limits.max_keepalive_connections),
                 keepalive_expiry=None if limits.keepalive_expiry == math.inf else limits.keepalive_expiry,
             ),
         }
 
+    def _most_connections(self, lane: Lane | None) -> float:
+        of_lane = math.inf if lane is None else lane.max_connections_per_origin
+        return min(of_lane, self._limits.max_connections, self._limits.max_connections_per_origin)
+
     def _context(self, scheme: str) -> ssl.SSLContext:
         if scheme in ("https", "wss"):
-            return self._contexts.get(self._config)
+            try:
+                return self._contexts.get(self._config)
+            except OSError as error:  # ssl.SSLError is one: a file of certificates that is none
+                raise TransportFailure("ConnectError", f"no TLS context can be made: {error}") from error
         # httpx wants one, and nobody will use it: an empty one costs 0.1 ms, a real one 20.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -260,6 +330,12 @@ class Borrowed:
         """Say how an answer came about."""
         stream = extensions["network_stream"]
         now = time.monotonic()
+        if extensions["http_version"] == b"HTTP/2":
+            journey.carrier.serial = False
+            allowed = streams_allowed(journey.carrier.transport)
+            journey.carrier.capacity = min(allowed, self._limits.max_streams_per_connection)
+        else:
+            journey.carrier.serial = True
         with self._lock:
             seen = self._seen.get(stream)
             reused = seen is not None
@@ -281,6 +357,11 @@ class Borrowed:
             lane=request.lane,
             lease=request.lease,
         )
+
+    def slots_of(self, carrier: Carrier) -> list[Any]:
+        """Semaphores that a request has to pass."""
+        slots = (carrier.lane_slots, carrier.connection_slots if carrier.serial else None)
+        return [slot for slot in slots if slot is not None]
 
     def failed(self, error: BaseException, journey: Journey) -> bool:
         """Note how a request failed before its answer. True: its transport must be retired."""

@@ -23,13 +23,13 @@ class AsyncBorrowedEngine(Borrowed):
     async def open(self, request: Request) -> AsyncResponse:
         """Send *request* and wait for the head of its answer; raises `TransportFailure`."""
         carrier = self.enter(request)
-        journey, slot = Journey(self, carrier), False
+        journey, held = Journey(self, carrier), list[Any]()
         try:
-            slot = await self._wait_for_slot(carrier, request)
+            await self._pass_slots(carrier, request, held)
             sent = self.translate(request, carrier, _tracer(request, journey))
             response = await carrier.transport.handle_async_request(sent)
         except BaseException as error:
-            self.give_back(carrier, broken=self.failed(error, journey), slot=slot)
+            self.give_back(carrier, broken=self.failed(error, journey), held=held)
             if told := failure(error):
                 raise told from error
             raise
@@ -39,40 +39,33 @@ class AsyncBorrowedEngine(Borrowed):
             headers=response.headers.raw,
             extensions=response.extensions,
             record=record,
-            body=_Body(self, carrier, seen, response, slot=slot),
+            body=_Body(self, carrier, seen, response, held=held),
         )
 
-    async def _wait_for_slot(self, carrier: Carrier, request: Request) -> bool:
-        if carrier.slots is None:
-            return False
+    async def _pass_slots(self, carrier: Carrier, request: Request, held: list[Any]) -> None:
         try:
             with anyio.fail_after(request.timeouts.get("pool")):
-                await carrier.slots.acquire()
+                for slot in self.slots_of(carrier):
+                    await slot.acquire()
+                    held.append(slot)
         except TimeoutError:
             raise httpx.PoolTimeout(f"lane {request.lane!r} is full") from None
-        return True
 
-    def give_back(self, carrier: Carrier, *, broken: bool, slot: bool) -> None:
-        """Take a request off *carrier*, and close that if it was the last on a retired one."""
-        if slot:
-            carrier.slots.release()
-        if self.leave(carrier, broken=broken):
-            _sever_all(carrier)
+    def give_back(self, carrier: Carrier, *, broken: bool, held: list[Any]) -> None:
+        """Take a request off *carrier*."""
+        for slot in held:
+            slot.release()
+        self.leave(carrier, broken=broken)
 
-    def reset(self) -> None:
-        """Retire every transport."""
-        for carrier in self.retire_all():
-            _sever_all(carrier)
+    def close_carrier(self, carrier: Carrier) -> None:
+        """Close the connections of a transport."""
+        for stream in carrier.streams:
+            sever(stream)
 
     async def aclose(self) -> None:
         """Close every connection, and let the loop see to it before this returns."""
         self.abandon()
         await anyio.lowlevel.checkpoint()
-
-
-def _sever_all(carrier: Carrier) -> None:
-    for stream in carrier.streams:
-        sever(stream)
 
 
 class _Body:
@@ -85,9 +78,9 @@ class _Body:
         seen: Seen,
         response: httpx.Response,
         *,
-        slot: bool,
+        held: list[Any],
     ) -> None:
-        self._engine, self._carrier, self._seen, self._slot = engine, carrier, seen, slot
+        self._engine, self._carrier, self._seen, self._held = engine, carrier, seen, held
         self._stream: Any = response.stream
         # Closed early, an HTTP/2 stream is never reset by httpcore: the connection must go.
         self._broken = response.http_version == "HTTP/2"
@@ -125,7 +118,7 @@ class _Body:
 
     def _leave(self) -> None:
         self._engine.released(self._seen)
-        self._engine.give_back(self._carrier, broken=self._broken, slot=self._slot)
+        self._engine.give_back(self._carrier, broken=self._broken, held=self._held)
 
 
 def _tracer(

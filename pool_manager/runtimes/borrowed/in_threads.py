@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,13 +23,13 @@ class BorrowedEngine(Borrowed):
     def open(self, request: Request) -> SyncResponse:
         """Send *request* and wait for the head of its answer; raises `TransportFailure`."""
         carrier = self.enter(request)
-        journey, slot = Journey(self, carrier), False
+        journey, held = Journey(self, carrier), list[Any]()
         try:
-            slot = self._wait_for_slot(carrier, request)
+            self._pass_slots(carrier, request, held)
             sent = self.translate(request, carrier, _tracer(request, journey))
             response = carrier.transport.handle_request(sent)
         except BaseException as error:
-            self.give_back(carrier, broken=self.failed(error, journey), slot=slot)
+            self.give_back(carrier, broken=self.failed(error, journey), held=held)
             if told := failure(error):
                 raise told from error
             raise
@@ -38,27 +39,26 @@ class BorrowedEngine(Borrowed):
             headers=response.headers.raw,
             extensions=response.extensions,
             record=record,
-            body=_Body(self, carrier, seen, response, slot=slot),
+            body=_Body(self, carrier, seen, response, held=held),
         )
 
-    def _wait_for_slot(self, carrier: Carrier, request: Request) -> bool:
-        if carrier.slots is None:
-            return False
-        if not carrier.slots.acquire(timeout=request.timeouts.get("pool")):
-            raise httpx.PoolTimeout(f"lane {request.lane!r} is full")
-        return True
+    def _pass_slots(self, carrier: Carrier, request: Request, held: list[Any]) -> None:
+        patience = request.timeouts.get("pool")
+        deadline = None if patience is None else time.monotonic() + patience
+        for slot in self.slots_of(carrier):
+            if not slot.acquire(timeout=None if deadline is None else max(0.0, deadline - time.monotonic())):
+                raise httpx.PoolTimeout(f"lane {request.lane!r} is full")
+            held.append(slot)
 
-    def give_back(self, carrier: Carrier, *, broken: bool, slot: bool) -> None:
-        """Take a request off *carrier*, and close that if it was the last on a retired one."""
-        if slot:
-            carrier.slots.release()
-        if self.leave(carrier, broken=broken):
-            carrier.transport.close()
+    def give_back(self, carrier: Carrier, *, broken: bool, held: list[Any]) -> None:
+        """Take a request off *carrier*."""
+        for slot in held:
+            slot.release()
+        self.leave(carrier, broken=broken)
 
-    def reset(self) -> None:
-        """Retire every transport."""
-        for carrier in self.retire_all():
-            carrier.transport.close()
+    def close_carrier(self, carrier: Carrier) -> None:
+        """Close the connections of a transport."""
+        carrier.transport.close()
 
     def close(self) -> None:
         """Close every connection, and wake the threads that read from one."""
@@ -72,9 +72,15 @@ class _Body:
     """A response body; closing it gives the request's place back, once."""
 
     def __init__(
-        self, engine: BorrowedEngine, carrier: Carrier, seen: Seen, response: httpx.Response, *, slot: bool
+        self,
+        engine: BorrowedEngine,
+        carrier: Carrier,
+        seen: Seen,
+        response: httpx.Response,
+        *,
+        held: list[Any],
     ) -> None:
-        self._engine, self._carrier, self._seen, self._slot = engine, carrier, seen, slot
+        self._engine, self._carrier, self._seen, self._held = engine, carrier, seen, held
         self._stream: Any = response.stream
         # Closed early, an HTTP/2 stream is never reset by httpcore: the connection must go.
         self._broken = response.http_version == "HTTP/2"
@@ -100,7 +106,7 @@ class _Body:
             self._stream.close()
         finally:
             self._engine.released(self._seen)
-            self._engine.give_back(self._carrier, broken=self._broken, slot=self._slot)
+            self._engine.give_back(self._carrier, broken=self._broken, held=self._held)
 
     def abandon(self) -> None:
         self.close()

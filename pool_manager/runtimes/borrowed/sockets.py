@@ -8,6 +8,7 @@ goes with the borrowed engines.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 from typing import Any, TypeAlias
@@ -19,6 +20,19 @@ def is_open(stream: NetworkStream) -> bool:
     """Whether the socket is still there."""
     sock = stream.get_extra_info("socket")
     return sock is not None and sock.fileno() != -1
+
+
+def streams_allowed(transport: Any) -> float:
+    """How many streams the peer of an HTTP/2 connection allows at once; no limit where it has not said."""
+    for connection in transport._pool.connections:
+        inner = connection
+        # A connection through a proxy, and one whose protocol ALPN chose, wrap another.
+        while (below := getattr(inner, "_connection", None)) is not None:
+            inner = below
+        state = getattr(inner, "_h2_state", None)
+        if state is not None:
+            return float(state.remote_settings.max_concurrent_streams)
+    return math.inf
 
 
 def _bottom(stream: NetworkStream) -> Any:

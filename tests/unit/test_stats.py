@@ -1,0 +1,260 @@
+"""Numbers: counters only grow, `since` takes differences, and a pool can say how it stands."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import ModuleType
+from typing import Any, Final, cast
+
+import attrs
+import httpx
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pool_manager import ManagerStats, PoolConfig, PoolManager, PoolStats, RequestRecord
+from tests.support.counting_server import CountingServer
+from tests.support.hypercorn_server import HypercornServer
+
+POOL_COUNTERS: Final = {"requests", "failed", "opened", "reused", "dials_failed"}
+LEASE_COUNTERS: Final = {"leases_taken", "leases_returned", "leases_leaked"}
+NOWHERE: Final = "http://127.0.0.1:1"  # nobody listens there
+
+numbers = st.integers(0, 1000)
+
+
+def pool_stats(**fields: object) -> PoolStats:
+    """Describe a pool that has done nothing, but for *fields*."""
+    nothing = {"leases": 0, "in_flight": 0, "waiting": 0, "connections": 0} | dict.fromkeys(POOL_COUNTERS, 0)
+    return PoolStats(
+        runtime="threads", config=PoolConfig(), **cast(Any, {"lease_names": ()} | nothing | fields)
+    )
+
+
+def manager_stats(**fields: object) -> ManagerStats:
+    """Describe a manager that has done nothing, but for *fields*."""
+    return ManagerStats(name="m", **cast(Any, {"pools": ()} | dict.fromkeys(LEASE_COUNTERS, 0) | fields))
+
+
+def split(counts: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Give what was counted before, what came since, and the sums of both."""
+    return (
+        {name: before for name, (before, _) in counts.items()},
+        {name: more for name, (_, more) in counts.items()},
+        {name: sum(pair) for name, pair in counts.items()},
+    )
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(sorted(POOL_COUNTERS), st.tuples(numbers, numbers))))
+def test_pool_counters_are_counted_from_earlier(counts: dict[str, tuple[int, int]]) -> None:
+    """`PoolStats.since` subtracts every counter, and leaves the gauges as they are now."""
+    earlier = pool_stats(in_flight=9, **{name: before for name, (before, _) in counts.items()})
+    now = pool_stats(
+        in_flight=2, leases=3, **{name: before + more for name, (before, more) in counts.items()}
+    )
+    assert now.since(earlier) == pool_stats(
+        in_flight=2, leases=3, **{name: more for name, (_, more) in counts.items()}
+    )
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(sorted(LEASE_COUNTERS), st.tuples(numbers, numbers))))
+def test_lease_counters_are_counted_from_earlier(counts: dict[str, tuple[int, int]]) -> None:
+    """`ManagerStats.since` subtracts every counter, and leaves the pools as they are now."""
+    pools = (pool_stats(connections=4),)
+    earlier = manager_stats(**{name: before for name, (before, _) in counts.items()})
+    now = manager_stats(pools=pools, **{name: before + more for name, (before, more) in counts.items()})
+    assert now.since(earlier) == manager_stats(
+        pools=pools, **{name: more for name, (_, more) in counts.items()}
+    )
+
+
+@pytest.mark.parametrize(("kind", "counters"), [(PoolStats, POOL_COUNTERS), (ManagerStats, LEASE_COUNTERS)])
+def test_documented_counters_are_the_ones_tested(kind: type, counters: set[str]) -> None:
+    """What the documentation calls a counter is a counter here, and nothing else is."""
+    lines = (line.strip() for line in (kind.__doc__ or "").splitlines())
+    assert {line.partition(":")[0] for line in lines if ": Counter: " in line} == counters
+
+
+@pytest.mark.parametrize("kind", [PoolStats, ManagerStats, RequestRecord])
+def test_a_snapshot_is_frozen(kind: type[attrs.AttrsInstance]) -> None:
+    """A snapshot is of one instant: it cannot be changed, and equal ones are equal."""
+    values = cast(Any, dict.fromkeys(field.name for field in attrs.fields(kind)))
+    snapshot = kind(**values)
+    assert snapshot == kind(**values)
+    for field in attrs.fields(kind):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(snapshot, field.name, 1)
+
+
+def test_a_pool_says_how_it_stands() -> None:
+    """The text of a `PoolStats` has its runtime, its numbers and who holds it."""
+    stats = pool_stats(leases=2, lease_names=("billing", "search"), in_flight=5, waiting=3, connections=2)
+    assert str(stats) == (
+        "threads pool: connections: 2 open; requests: 5 in flight, 3 waiting; held by billing, search"
+    )
+
+
+def test_a_pool_that_nobody_holds_says_so() -> None:
+    """A pool without leases is held by no lease."""
+    assert str(pool_stats()).endswith("held by no lease")
+
+
+@given(st.integers(1, 40))
+def test_a_crowded_pool_stays_readable(leases: int) -> None:
+    """Of many leases the text names the first eight and counts the rest."""
+    names = tuple(f"lease-{number}" for number in range(leases))
+    text = str(pool_stats(leases=leases, lease_names=names))
+    assert [name for name in names if name in text.replace(",", " ").split()] == list(names[:8])
+    assert ("more" in text) is (leases > 8)
+    assert leases <= 8 or text.endswith(f"lease-7 and {leases - 8} more")
+
+
+def test_stats_tell_what_happened(counting_server: CountingServer) -> None:
+    """Requests, failures, connections and leases are counted as the server saw them."""
+    with PoolManager(name="test") as manager:
+        assert (
+            manager.stats() == manager_stats(pools=()).since(manager_stats()) or manager.stats().pools == ()
+        )
+        with manager.client(name="first") as first, manager.client(name="second") as second:
+            for client in (first, second, first):
+                client.get(counting_server.url)
+            with pytest.raises(httpx.ConnectError):
+                first.get(NOWHERE)
+            stats = manager.stats()
+            (pool,) = stats.pools
+            assert (pool.requests, pool.failed, pool.opened, pool.reused, pool.dials_failed) == (
+                4,
+                1,
+                1,
+                2,
+                1,
+            )
+            assert (pool.leases, pool.lease_names, pool.connections) == (2, ("first", "second"), 1)
+            assert (pool.in_flight, pool.waiting, pool.runtime) == (0, 0, "threads")
+        ended = manager.stats().since(stats)
+        assert (ended.leases_taken, ended.leases_returned, ended.leases_leaked) == (0, 2, 0)
+
+
+def test_reading_disturbs_nobody(counting_server: CountingServer) -> None:
+    """Two readers at different times both get right differences: a look resets nothing."""
+    with PoolManager() as manager, manager.client() as client:
+        looks = [manager.stats()]
+        for _ in range(3):
+            client.get(counting_server.url)
+            looks.append(manager.stats())
+        assert [look.pools[0].requests for look in looks] == [0, 1, 2, 3]
+        assert looks[3].pools[0].since(looks[1].pools[0]).requests == 2
+        assert looks[3].pools[0].since(looks[2].pools[0]).requests == 1
+
+
+def test_an_open_response_is_in_flight(counting_server: CountingServer) -> None:
+    """A response that is not closed yet is in flight, and does not wait."""
+    with PoolManager() as manager, manager.client() as client:
+        with client.stream("GET", counting_server.url):
+            (pool,) = manager.stats().pools
+            assert (pool.in_flight, pool.waiting) == (1, 0)
+        (pool,) = manager.stats().pools
+        assert (pool.in_flight, pool.failed) == (0, 0)
+
+
+def test_a_lost_lease_is_counted_as_leaked() -> None:
+    """A lease that was collected unreleased is counted, and told of once, with where it was taken."""
+    with PoolManager() as manager:
+        before = manager.stats()
+        lost = manager.lease(name="lost")
+        with pytest.warns(ResourceWarning, match=rf"unclosed lease 'lost', taken at {__file__}") as told:
+            del lost
+            gc.collect()
+        assert len(told) == 1
+        since = manager.stats().since(before)
+        assert (since.leases_taken, since.leases_returned, since.leases_leaked) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_lost_attached_client_is_counted_as_leaked(library: ModuleType) -> None:
+    """An attached client that nobody holds is collected, and its lease is found."""
+    with PoolManager() as manager:
+        client = manager.attach(library.Client(), config=PoolConfig())
+        gone = weakref.ref(client)
+        with pytest.warns(ResourceWarning, match="unclosed lease 'Client'"):
+            del client
+            gc.collect()
+        assert gone() is None
+        assert manager.stats().leases_leaked == 1
+
+
+# Of one answer
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> HypercornServer:
+    """Give the server that a test names."""
+    return cast(HypercornServer, request.getfixturevalue(request.param))
+
+
+@pytest.mark.parametrize("server", ["plain_server", "h2_server"], indirect=True)
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_record_tells_how_an_answer_came(library: ModuleType, server: HypercornServer) -> None:
+    """`extensions["pool_manager"]` is a frozen record of the connection, the waits and the lease."""
+    config = PoolConfig(verify=server.client_context(), trust_env=False)
+    with PoolManager(config) as manager, manager.client(library.Client, name="billing") as client:
+        first, second = (client.get(server.url) for _ in range(2))
+    told: list[RequestRecord] = [response.extensions["pool_manager"] for response in (first, second)]
+    assert [record.reused for record in told] == [False, True]
+    assert [record.connection_id for record in told] == [1, 1]
+    assert told[0].connect_time > 0 == told[1].connect_time
+    assert told[0].idle_for == 0 < told[1].idle_for < 5
+    for record, response in zip(told, (first, second), strict=True):
+        assert type(record) is RequestRecord
+        assert record.http_version == response.http_version
+        assert (record.attempts, record.lane, record.lease) == (1, "default", "billing")
+        assert 0 <= record.queued_for < 5
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            record.reused = True  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("server", ["plain_server", "h2_server"], indirect=True)
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_the_network_stream_is_there(library: ModuleType, server: HypercornServer) -> None:
+    """`network_stream` tells of the connection while the response is open, TLS included."""
+    config = PoolConfig(verify=server.client_context(), trust_env=False)
+    with (
+        PoolManager(config) as manager,
+        manager.client(library.Client) as client,
+        client.stream("GET", server.url) as response,
+    ):
+        stream = response.extensions["network_stream"]
+        assert stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
+        tls = stream.get_extra_info("ssl_object")
+        assert (tls is not None) is server.url.startswith("https")
+        assert tls is None or tls.selected_alpn_protocol() == "h2"
+
+
+@pytest.mark.parametrize(
+    ("server", "options", "spoken", "by_default"),
+    [
+        ("h2_server", {"http2": False}, "HTTP/1.1", "HTTP/2"),
+        ("h2_server", {"http1": False}, "HTTP/2", "HTTP/2"),
+        ("h1_server", {"http2": False}, "HTTP/1.1", "HTTP/1.1"),
+        ("plain_server", {"http2": False}, "HTTP/1.1", "HTTP/1.1"),
+        ("plain_server", {"http1": False}, "HTTP/2", "HTTP/1.1"),
+    ],
+    indirect=["server"],
+)
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_the_config_decides_the_protocol(
+    library: ModuleType, server: HypercornServer, options: dict[str, Any], spoken: str, by_default: str
+) -> None:
+    """ALPN chooses among what is allowed; without HTTP/1.1, http:// speaks HTTP/2 by prior knowledge."""
+    context = server.client_context()  # one context of the caller's for all of them, side by side
+    with PoolManager(PoolConfig(verify=context, trust_env=False)) as manager, ExitStack() as clients:
+        for given, version in ((options, spoken), ({}, by_default), (options, spoken)):
+            client = clients.enter_context(manager.client(library.Client, **given))
+            response = client.get(f"{server.url}/echo")
+            assert response.http_version == version
+            assert response.extensions["pool_manager"].http_version == version
+        assert server.seen().connections == 2
