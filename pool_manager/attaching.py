@@ -13,7 +13,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -61,7 +61,7 @@ def library_of_client(client: Any) -> ModuleType:
     Raises:
         ConfigError: It is none of either's, or is closed.
     """
-    found = library_of(type(client))
+    found = library_of(cast("type[object]", type(client)))
     if found is not None and client.is_closed:
         raise ConfigError(f"client {client!r} is closed")
     if found is None:

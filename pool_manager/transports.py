@@ -102,11 +102,10 @@ class Face:
             key: share if url is None else _through(share, self.proxy(url)) for key, url in proxies.items()
         }
 
-    def proxy(self, value: object) -> Proxy:
+    def proxy(self, value: Any) -> Proxy:
         """Read a proxy as the library does, with its errors."""
-        return Proxy.parse(
-            value if isinstance(value, Proxy | self.library.Proxy) else self.library.Proxy(value)
-        )
+        known = isinstance(value, Proxy | self.library.Proxy)
+        return Proxy.parse(value if known else self.library.Proxy(value))
 
     def sort(self, routes: Mapping[str, Share]) -> list[_Route]:
         """Order routes as the library orders mounts: the most specific pattern first."""

@@ -63,12 +63,13 @@ def _keep_copies(
     ) -> object:
         original = this()
         assert original is not None, "it is being called"
+        kind = cast(Any, type(original))
         if http_client is not None:
-            return type(original).copy(original, http_client=http_client, **options)
+            return cast(object, kind.copy(original, http_client=http_client, **options))
         client = make(beside=own) if shared_http_pool is None else make(shared=shared_http_pool)
-        made = type(original).copy(original, http_client=client, **options)
+        made: Any = kind.copy(original, http_client=client, **options)
         _keep_copies(made, client, make)
-        return made
+        return cast(object, made)
 
     sdk.copy = sdk.with_options = copy
 

@@ -1,5 +1,8 @@
 """What the demo found, drawn: a small picture for each cost, usual way beside pooled."""
 
+# pyright: reportUnknownMemberType=false
+# matplotlib types its arguments in part.
+
 from __future__ import annotations
 
 from pathlib import Path

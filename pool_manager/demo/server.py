@@ -5,6 +5,9 @@ It says where it listens and which file of CAs to trust, then its counts, which
 only grow, whenever the parent asks: over a pipe, since a request would count.
 """
 
+# pyright: reportUnknownVariableType=false
+# hypercorn types its applications in part.
+
 from __future__ import annotations
 
 import asyncio

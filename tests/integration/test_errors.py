@@ -14,11 +14,9 @@ from tests.support.counting_server import Answer, CountingServer
 from tests.support.sdks import (
     CLIENTS,
     FLAVOURS,
-    STREAMERS,
     Flavour,
     HttpClient,
     Run,
-    StepServer,
     called,
     close,
     close_answer,
@@ -158,25 +156,3 @@ def test_nobody_waits_for_ever(
             run(close_stream(stream))
             run(sdk.close())
     assert isinstance(caught.value.__cause__, flavour.library.PoolTimeout)
-
-
-@pytest.mark.parametrize("flavour", STREAMERS, ids=str)
-def test_nobody_waits_for_ever_for_a_stream(
-    flavour: Flavour, certificates: Certificates, config: PoolConfig, run: Run
-) -> None:
-    """Nor does a request wait longer than its pool timeout where an HTTP/2 server allows no more streams."""
-    limits = Limits(max_connections_per_origin=1, max_h2_connections_per_origin=1)
-    with (
-        StepServer(certificates, max_streams=1) as steps,
-        PoolManager(config, limits=limits) as manager,
-    ):
-        timeout = flavour.library.Timeout(5, pool=0.1)
-        sdk = flavour.pooled(manager, steps.url, timeout=timeout, max_retries=0)
-        stream = run(open_stream(sdk))
-        try:
-            with pytest.raises(flavour.sdk.APITimeoutError) as caught:
-                echo_beside(stream, sdk, run)
-        finally:
-            run(close_stream(stream))
-            run(sdk.close())
-    assert isinstance(caught.value.__cause__, pool_manager.PoolTimeout)

@@ -173,7 +173,7 @@ class NginxServer(Server):
     def _spawn(self, listener: socket.socket) -> subprocess.Popen[bytes]:
         command = [self._binary, "-p", self._folder.name, "-c", "nginx.conf", "-e", "stderr"]
         with (self._prefix / "error.log").open("wb") as errors:
-            return subprocess.Popen(  # noqa: S603 - nginx, with files of our own
+            return subprocess.Popen(
                 [*_dies_with_parent(), *command],
                 env={**os.environ, "NGINX": f"{listener.fileno()};"},
                 pass_fds=[listener.fileno()],

@@ -35,7 +35,7 @@ def way_to_be_root() -> list[str] | None:
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
-    if sudo is None or subprocess.run([sudo, "-n", "true"], check=False).returncode:  # noqa: S603
+    if sudo is None or subprocess.run([sudo, "-n", "true"], check=False).returncode:
         return None
     return [sudo, "-n"]
 
@@ -44,9 +44,9 @@ def install(become_root: list[str]) -> None:
     """Run apt-get; fetch its lists only where those at hand will not do."""
     apt_get = [*become_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     command = [*apt_get, "install", "-y", "--no-install-recommends", "nginx-light"]
-    if subprocess.run(command, check=False).returncode:  # noqa: S603
-        subprocess.run([*apt_get, "update"], check=True)  # noqa: S603
-        subprocess.run(command, check=True)  # noqa: S603
+    if subprocess.run(command, check=False).returncode:
+        subprocess.run([*apt_get, "update"], check=True)
+        subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def test_ends_with_its_parent(tmp_path: Path, module: str, kind: str) -> None:
     script = ORPHANED.format(module=module, kind=kind)
     command = [sys.executable, "-c", script, str(tmp_path)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(  # noqa: S603 - ourselves
+    with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as parent:
         assert parent.stdout is not None
@@ -564,7 +564,7 @@ def test_a_leak_fails_the_test(tmp_path: Path) -> None:
     (tmp_path / "test_leaky.py").write_text(LEAKY)
     (tmp_path / "pytest.ini").write_text("[pytest]")
     options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(tmp_path / "pytest.ini"), "-q"]
-    run = subprocess.run(  # noqa: S603 - ourselves
+    run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(tmp_path)],
         cwd=ROOT,
         check=False,
