@@ -182,3 +182,16 @@ def test_too_many_waiting_are_turned_away_at_once(counting_server: CountingServe
             assert [200] * 4 == [task.result().status_code for task in tasks]
 
     asyncio.run(main())
+
+
+def test_many_threads_on_one_http2_connection(h2_server: HypercornServer, certificates: Certificates) -> None:
+    """Case F: fifty threads on one HTTP/2 connection; a thousand answers, each to who asked for it."""
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+    with (
+        PoolManager(config) as manager,
+        manager.client(base_url=h2_server.url, timeout=30) as client,
+        concurrent.futures.ThreadPoolExecutor(50) as threads,
+    ):
+        lengths = list(threads.map(lambda size: len(client.get(f"/bytes/{size}").content), range(1000)))
+    assert lengths == list(range(1000))
+    assert h2_server.seen().connections == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -351,6 +352,16 @@ def test_threads_and_loops_keep_apart(runtime: str, manager: PoolManager, h2_ser
     assert sorted(h2_server.seen().per_client.values()) == [4, 4]
 
 
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Have Python change threads a hundred times as often: races show that are rare otherwise."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-5)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("limit", [1, 4])
 def test_threads_lose_nothing(
     limit: int, certificates: Certificates, counting_server: CountingServer

@@ -50,6 +50,9 @@ class Carrier:
     serial: bool  # one request at a time on a connection: HTTP/1.1, as far as is known
     # What its requests dialed. httpcore loses sight of connections whose dial was cancelled.
     streams: list[NetworkStream] = attrs.field(factory=list)
+    # In threads, one request at a time finds its connection and sends its head: httpcore would give two
+    # the same HTTP/2 stream.
+    sending: threading.Lock = attrs.field(factory=threading.Lock)
     in_flight: int = 0
     capacity: float = math.inf  # streams, once it is known to be one HTTP/2 connection
     retired: bool = False

@@ -11,7 +11,7 @@ import httpx
 
 from pool_manager.core.messages import Request, SyncResponse
 from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
-from pool_manager.runtimes.borrowed.sockets import shut
+from pool_manager.runtimes.borrowed.sockets import lock_http2, shut
 
 
 class BorrowedEngine(Borrowed):
@@ -24,15 +24,18 @@ class BorrowedEngine(Borrowed):
         """Send *request* and wait for the head of its answer; raises `TransportFailure`."""
         carrier = self.enter(request)
         journey, held = Journey(self, carrier), list[Any]()
+        turn = _Turn(carrier)
         try:
-            self._pass_slots(carrier, request, held)
-            sent = self.translate(request, carrier, _tracer(request, journey))
+            self._wait(carrier, request, held, turn)
+            sent = self.translate(request, carrier, _tracer(request, journey, turn))
             response = carrier.transport.handle_request(sent)
         except BaseException as error:
+            turn.end()
             self.give_back(carrier, broken=self.failed(error, journey), held=held)
             if told := failure(error):
                 raise told from error
             raise
+        turn.end()
         seen, record = self.arrived(request, journey, response.extensions)
         return SyncResponse(
             status=response.status_code,
@@ -42,13 +45,19 @@ class BorrowedEngine(Borrowed):
             body=_Body(self, carrier, seen, response, held=held),
         )
 
-    def _pass_slots(self, carrier: Carrier, request: Request, held: list[Any]) -> None:
+    def _wait(self, carrier: Carrier, request: Request, held: list[Any], turn: _Turn) -> None:
         patience = request.timeouts.get("pool")
         deadline = None if patience is None else time.monotonic() + patience
+
+        def left() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
         for slot in self.slots_of(carrier):
-            if not slot.acquire(timeout=None if deadline is None else max(0.0, deadline - time.monotonic())):
+            if not slot.acquire(timeout=left()):
                 raise httpx.PoolTimeout(f"lane {request.lane!r} is full")
             held.append(slot)
+        if not carrier.serial and not turn.begin(left()):
+            raise httpx.PoolTimeout("no connection was found")
 
     def give_back(self, carrier: Carrier, *, broken: bool, held: list[Any]) -> None:
         """Take a request off *carrier*."""
@@ -112,14 +121,40 @@ class _Body:
         self.close()
 
 
-def _tracer(request: Request, journey: Journey) -> Callable[[str, Mapping[str, Any]], None]:
+class _Turn:
+    """A request's turn to find its connection and send its head there. `end` may be repeated."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self._carrier = carrier
+        self._taken = False
+
+    def begin(self, seconds: float | None) -> bool:
+        """Wait for the turn for up to *seconds* (None: for ever); False if it did not come."""
+        self._taken = self._carrier.sending.acquire(timeout=-1 if seconds is None else seconds)
+        return self._taken
+
+    def note(self, event: str) -> None:
+        """Take one event of httpcore's `trace` extension."""
+        if event == "http2.send_connection_init.started":
+            lock_http2(self._carrier.transport)
+        elif event == "http2.send_request_headers.complete" or event.startswith("http11."):
+            self.end()
+
+    def end(self) -> None:
+        """Let the next one have its turn."""
+        if self._taken:
+            self._taken = False
+            self._carrier.sending.release()
+
+
+def _tracer(request: Request, journey: Journey, turn: _Turn) -> Callable[[str, Mapping[str, Any]], None]:
     """Listen to httpcore, for ourselves and for the caller's own `trace`."""
     theirs: Any = request.extensions.get("trace")
-    if theirs is None:
-        return journey.note
 
-    def both(event: str, info: Mapping[str, Any]) -> None:
+    def all_of(event: str, info: Mapping[str, Any]) -> None:
         journey.note(event, info)
-        theirs(event, info)
+        turn.note(event)
+        if theirs is not None:
+            theirs(event, info)
 
-    return both
+    return all_of

@@ -11,7 +11,48 @@ import contextlib
 import math
 import os
 import socket
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
+
+import h2.config
+import h2.connection
+
+_CALLED = (
+    "acknowledge_received_data",
+    "close_connection",
+    "data_to_send",
+    "end_stream",
+    "get_next_available_stream_id",
+    "increment_flow_control_window",
+    "initiate_connection",
+    "local_flow_control_window",
+    "receive_data",
+    "send_data",
+    "send_headers",
+)
+
+
+class _LockedH2(h2.connection.H2Connection):
+    """An HTTP/2 state whose methods, those that httpcore calls, exclude one another."""
+
+    def __init__(self, config: h2.config.H2Configuration) -> None:
+        self.lock = threading.RLock()  # some call others
+        super().__init__(config)
+
+
+def _locked(name: str) -> Callable[..., Any]:
+    method = getattr(h2.connection.H2Connection, name)
+
+    def call(self: _LockedH2, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
+for _name in _CALLED:
+    setattr(_LockedH2, _name, _locked(_name))
 
 NetworkStream: TypeAlias = Any  # httpcore's, of any backend
 
@@ -22,17 +63,32 @@ def is_open(stream: NetworkStream) -> bool:
     return sock is not None and sock.fileno() != -1
 
 
-def streams_allowed(transport: Any) -> float:
-    """How many streams the peer of an HTTP/2 connection allows at once; no limit where it has not said."""
+def _http2_connections(transport: Any) -> Iterator[Any]:
     for connection in transport._pool.connections:
         inner = connection
         # A connection through a proxy, and one whose protocol ALPN chose, wrap another.
         while (below := getattr(inner, "_connection", None)) is not None:
             inner = below
-        state = getattr(inner, "_h2_state", None)
-        if state is not None:
-            return float(state.remote_settings.max_concurrent_streams)
+        if hasattr(inner, "_h2_state"):
+            yield inner
+
+
+def streams_allowed(transport: Any) -> float:
+    """How many streams the peer of an HTTP/2 connection allows at once; no limit where it has not said."""
+    for connection in _http2_connections(transport):
+        return float(connection._h2_state.remote_settings.max_concurrent_streams)
     return math.inf
+
+
+def lock_http2(transport: Any) -> None:
+    """
+    Put a lock around the HTTP/2 state of connections that have sent nothing yet.
+
+    Among threads httpcore changes it from reading and sending at once, and frames get lost.
+    """
+    for connection in _http2_connections(transport):
+        if not connection._sent_connection_init and not isinstance(connection._h2_state, _LockedH2):
+            connection._h2_state = _LockedH2(connection.CONFIG)
 
 
 def _bottom(stream: NetworkStream) -> Any:
