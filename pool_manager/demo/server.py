@@ -113,6 +113,8 @@ def _listener(counts: Counts) -> socket.socket:
             return accepted
 
     listener = CountingSocket(socket.AF_INET, socket.SOCK_STREAM)
+    # What it accepts inherits this; asyncio sets it only where the socket names its protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind((ADDRESS, 0))
     return listener
 
