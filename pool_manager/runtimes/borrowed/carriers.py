@@ -104,7 +104,7 @@ class Journey:
 class Borrowed:
     """The transports of one engine. Each colour adds how to send, and how to close."""
 
-    transport_type: type[httpx.HTTPTransport | httpx.AsyncHTTPTransport]
+    transport_type: Callable[..., httpx.HTTPTransport | httpx.AsyncHTTPTransport]
     semaphore_type: Callable[[int], object]
     close_carrier: Callable[[Carrier], None]
 

@@ -11,13 +11,20 @@ import httpx
 
 from pool_manager.core.messages import Request, SyncResponse
 from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
-from pool_manager.runtimes.borrowed.sockets import lock_http2, shut
+from pool_manager.runtimes.borrowed.sockets import connect_by, lock_http2, shut
+from pool_manager.runtimes.borrowed.streams import ThreadBackend
 
 
 class BorrowedEngine(Borrowed):
     """The engine of the threads' pool."""
 
-    transport_type = httpx.HTTPTransport
+    @staticmethod
+    def transport_type(**arguments: Any) -> httpx.HTTPTransport:
+        """Make a transport on streams that several threads may use."""
+        transport = httpx.HTTPTransport(**arguments)
+        connect_by(transport, ThreadBackend())
+        return transport
+
     semaphore_type = threading.Semaphore
 
     def open(self, request: Request) -> SyncResponse:

@@ -13,10 +13,12 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import h2.config
 import h2.connection
+import httpcore
+import httpx
 
 _CALLED = (
     "acknowledge_received_data",
@@ -73,6 +75,11 @@ def _http2_connections(transport: Any) -> Iterator[Any]:
             yield inner
 
 
+def connect_by(transport: httpx.HTTPTransport, backend: httpcore.NetworkBackend) -> None:
+    """Have a transport connect by *backend*: httpcore's pools take one, httpx's transports do not pass it on."""
+    cast(Any, transport)._pool._network_backend = backend
+
+
 def streams_allowed(transport: Any) -> float:
     """How many streams the peer of an HTTP/2 connection allows at once; no limit where it has not said."""
     for connection in _http2_connections(transport):
@@ -117,8 +124,7 @@ def sever(stream: NetworkStream) -> None:
 def shut(stream: NetworkStream) -> None:
     """Wake a thread that reads from the socket; closing alone would not. Never raises."""
     with contextlib.suppress(OSError):
-        # Not SSLSocket.shutdown, which takes the TLS object from under the reader.
-        socket.socket.shutdown(stream.get_extra_info("socket"), socket.SHUT_RDWR)
+        stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
 
 def park(stream: NetworkStream) -> None:
