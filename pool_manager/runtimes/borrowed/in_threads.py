@@ -12,7 +12,6 @@ import httpx
 from pool_manager.core.messages import Request, SyncResponse
 from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
 from pool_manager.runtimes.borrowed.sockets import connect_by, lock_http2, shut
-from pool_manager.runtimes.borrowed.streams import ThreadBackend
 
 
 class BorrowedEngine(Borrowed):
@@ -21,6 +20,9 @@ class BorrowedEngine(Borrowed):
     @staticmethod
     def transport_type(**arguments: Any) -> httpx.HTTPTransport:
         """Make a transport on streams that several threads may use."""
+        # Late: importing httpcore imports trio, where that is installed.
+        from pool_manager.runtimes.borrowed.streams import ThreadBackend  # noqa: PLC0415
+
         transport = httpx.HTTPTransport(**arguments)
         connect_by(transport, ThreadBackend())
         return transport

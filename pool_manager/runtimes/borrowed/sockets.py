@@ -13,12 +13,14 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import h2.config
 import h2.connection
-import httpcore
 import httpx
+
+if TYPE_CHECKING:
+    import httpcore
 
 _CALLED = (
     "acknowledge_received_data",
@@ -76,7 +78,7 @@ def _http2_connections(transport: Any) -> Iterator[Any]:
 
 
 def connect_by(transport: httpx.HTTPTransport, backend: httpcore.NetworkBackend) -> None:
-    """Have a transport connect by *backend*: httpcore's pools take one, httpx's transports do not pass it on."""
+    """Have a transport connect by *backend*: httpcore takes one, httpx does not pass it on."""
     cast(Any, transport)._pool._network_backend = backend
 
 
