@@ -10,19 +10,18 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, TypeAlias, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
 
-import anyio
 import attrs
-import h2.exceptions
 import httpx
 
-from pool_manager.config import Lane, Limits, PoolConfig, Proxy
+from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
-from pool_manager.core.messages import FailureKind, Request, TransportFailure
+from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.errors import PoolOverloaded
 from pool_manager.runtimes.borrowed.sockets import NetworkStream, is_open, park, sever, streams_allowed
+from pool_manager.runtimes.borrowed.translating import Upload, or_none, proxy_of
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, RequestRecord
 
@@ -292,13 +291,13 @@ class Borrowed:
             "verify": self._context(scheme),
             "http1": config.http1,
             "http2": config.http2,
-            "proxy": _proxy(config.proxy),
+            "proxy": proxy_of(config.proxy),
             "uds": config.uds,
             "local_address": config.local_address,
             "socket_options": options,
             "limits": httpx.Limits(
-                max_connections=_or_none(self._most_connections(lane)),
-                max_keepalive_connections=_or_none(limits.max_keepalive_connections),
+                max_connections=or_none(self._most_connections(lane)),
+                max_keepalive_connections=or_none(limits.max_keepalive_connections),
                 keepalive_expiry=None if limits.keepalive_expiry == math.inf else limits.keepalive_expiry,
             ),
         }
@@ -324,7 +323,7 @@ class Borrowed:
             extensions["target"] = request.target
         else:  # httpcore puts its absolute form together from the URL
             url = url.copy_with(raw_path=request.target)
-        body = _Upload(request.body)
+        body = Upload(request.body)
         return httpx.Request(request.method, url, headers=request.headers, stream=body, extensions=extensions)
 
     def arrived(
@@ -379,37 +378,3 @@ class Borrowed:
         with self._lock:
             seen.in_use -= 1
             seen.idle_since = time.monotonic()
-
-
-def _or_none(count: float) -> int | None:
-    return None if count == math.inf else int(count)
-
-
-def _proxy(proxy: Proxy | None) -> httpx.Proxy | None:
-    if proxy is None:
-        return None
-    auth = None if proxy.auth is None else (proxy.auth[0].decode(), proxy.auth[1].decode())
-    return httpx.Proxy(proxy.url, auth=auth, headers=list(proxy.headers), ssl_context=proxy.ssl_context)
-
-
-def failure(error: BaseException) -> TransportFailure | None:
-    """Take the library's name off an error; None for what is not its own: a cancellation, a failing body."""
-    if isinstance(error, httpx.TransportError):
-        return TransportFailure(cast(FailureKind, type(error).__name__), str(error))
-    if isinstance(error, h2.exceptions.H2Error | anyio.BrokenResourceError | anyio.ClosedResourceError):
-        # httpcore lets these through where a neighbour on the connection was cancelled.
-        return TransportFailure("RemoteProtocolError", f"the connection broke: {error!r}")
-    return None
-
-
-class _Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A request body on its way down, part by part, in the colour it came in."""
-
-    def __init__(self, parts: Any) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._parts)
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return cast(AsyncIterator[bytes], self._parts.__aiter__())

@@ -10,8 +10,9 @@ import anyio.lowlevel
 import httpx
 
 from pool_manager.core.messages import AsyncResponse, Request
-from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
+from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen
 from pool_manager.runtimes.borrowed.sockets import sever
+from pool_manager.runtimes.borrowed.translating import failure
 
 
 class AsyncBorrowedEngine(Borrowed):

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 
 from pool_manager.core.messages import Request, SyncResponse
-from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen, failure
+from pool_manager.runtimes.borrowed.carriers import Borrowed, Carrier, Journey, Seen
 from pool_manager.runtimes.borrowed.sockets import connect_by, lock_http2, shut
+from pool_manager.runtimes.borrowed.translating import failure
 
 
 class BorrowedEngine(Borrowed):
