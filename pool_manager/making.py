@@ -179,7 +179,10 @@ def face_of_module(library: object) -> Face:
 
 def face_of_factory(factory: Callable[..., object]) -> tuple[Face, bool]:
     """Tell what *factory* makes: a client of which library, and whether an async one."""
-    kind = factory if isinstance(factory, type) else typing.get_type_hints(factory).get("return")
+    try:
+        kind = factory if isinstance(factory, type) else typing.get_type_hints(factory).get("return")
+    except (TypeError, NameError):  # no function, or one whose annotations name what is not there
+        kind = None
     found = library_of(kind) if isinstance(kind, type) else None
     if found is None:
         raise ConfigError(

@@ -68,6 +68,7 @@ class Pool:
         self.requests = 0
         self.failed = 0
         self.times_unheld = 0
+        self.lingers = False
         self.closed = False
         self._engine: Engine | AsyncEngine | None = None
 

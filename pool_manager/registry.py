@@ -48,13 +48,15 @@ class Exchange:
     pool: Pool
     tenant: Tenant
     _registry: Registry
+    _pid: int = attrs.field(factory=os.getpid)
     _ended: bool = False
 
     def end(self, *, failed: bool = False) -> None:
         """Hold the pool no longer. Safe to repeat."""
         if not self._ended:
             self._ended = True
-            self._registry.end(self.pool, failed=failed)
+            if self._pid == os.getpid():  # a forked child counts only its own
+                self._registry.end(self.pool, failed=failed)
 
     def abandon(self, body: Body | AsyncBody) -> None:
         """
@@ -97,6 +99,7 @@ class Registry:
         self._threads = Home(Threads())
         self._deferred: deque[Callable[[], object]] = deque()
         self._drained: list[Callable[[], object]] = []
+        self._lingering: list[Pool] = []
         self._closed = False
         self._in_flight = self._taken = self._returned = self._leaked = 0
         _REGISTRIES.add(self)
@@ -136,15 +139,22 @@ class Registry:
             left, tenant.pools = tenant.pools, set()
             for pool in left:
                 del pool.tenants[tenant]
-            return [pool for pool in left if self._withdraw_if_unheld(pool)]
+            unheld = [pool for pool in left if self._withdraw_if_unheld(pool)]
+        self._start_lingering()
+        return unheld
 
     def lose(self, tenant: Tenant) -> None:
-        """Give back the lease that a finaliser found: now, or if this is not the moment, at the next call."""
-        if self._lock.acquire(blocking=False):
-            self._lock.release()
-            self.shut(self.give_back(tenant, leaked=True))
-        else:
-            self.defer(lambda: self.shut(self.give_back(tenant, leaked=True)))
+        """
+        Give back the lease that a finaliser found.
+
+        Never at once: the finaliser may have interrupted whoever holds a lock that this
+        needs, an engine's included. A loop does it at its next turn, threads at the next call.
+        """
+        self.defer(lambda: self.shut(self.give_back(tenant, leaked=True)))
+        for pool in [*tenant.pools]:
+            if pool.runtime.name != "threads":
+                with contextlib.suppress(RuntimeError):  # its loop is over
+                    pool.runtime.call_soon(self.sweep)
 
     def defer(self, job: Callable[[], object]) -> None:
         """Have *job* done by whoever calls next, outside of every lock."""
@@ -189,6 +199,7 @@ class Registry:
             self._in_flight -= 1
             drained = self._drained if not self._in_flight else []
             withdrawn = self._withdraw_if_unheld(pool)
+        self._start_lingering()
         if withdrawn:
             self.shut([pool])
         for notify in drained:
@@ -256,8 +267,9 @@ class Registry:
 
     def sweep(self) -> None:
         """Do what finalisers left undone, and let go of loops that were closed without a word."""
-        while self._deferred:
-            self._deferred.popleft()()
+        with contextlib.suppress(IndexError):  # empty, or another thread took the last
+            while True:
+                self._deferred.popleft()()
         with self._lock:
             over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
             pools = [pool for loop in over for pool in self._vacate(loop)]
@@ -299,10 +311,21 @@ class Registry:
             home.watch = None  # nothing left to watch over: do not keep the loop alive for it
         watch.stop()
 
+    def _start_lingering(self) -> None:
+        """Arm the timers of pools that nobody holds, one each. Outside of the lock: threads are started."""
+        while self._lingering:
+            pool = self._lingering.pop()
+            pool.runtime.call_later(
+                pool.share.limits.linger, functools.partial(self._linger_over, pool, pool.times_unheld)
+            )
+
     def _linger_over(self, pool: Pool, when: int) -> None:
         with self._lock:
-            # Held again since, and perhaps left again: that has a timer of its own.
-            withdrawn = pool.times_unheld == when and self._withdraw_if_unheld(pool, linger=0.0)
+            pool.lingers = False
+            # Held again since, and left again: it lingers anew.
+            again = None if pool.times_unheld != when else 0.0
+            withdrawn = self._withdraw_if_unheld(pool, linger=again)
+        self._start_lingering()
         if withdrawn:
             self.shut([pool])
 
@@ -341,12 +364,14 @@ class Registry:
         if pool.is_held or pool.closed:
             return False
         linger = pool.share.limits.linger if linger is None else linger
-        if linger:
-            pool.times_unheld += 1
-            pool.runtime.call_later(linger, functools.partial(self._linger_over, pool, pool.times_unheld))
-            return False
-        pool.withdraw()
-        return True
+        if not linger:
+            pool.withdraw()
+            return True
+        pool.times_unheld += 1
+        if not pool.lingers:
+            pool.lingers = True
+            self._lingering.append(pool)
+        return False
 
     def _vacate(self, loop: object) -> list[Pool]:
         """Take the home of *loop* out of the table; its pools are to be closed."""

@@ -109,3 +109,19 @@ def test_fork_from_inside_a_loop(counting_server: CountingServer) -> None:
         asyncio.run(main())
         assert [1, 2, 1] == [request.connection for request in counting_server.requests]
         asyncio.run(client.aclose())
+
+
+def test_a_child_may_close_what_it_inherited(counting_server: CountingServer) -> None:
+    """A response that was open at the fork is closed in the child without upsetting the child's counts."""
+    with PoolManager() as manager, manager.client() as client:
+        response = client.send(client.build_request("GET", counting_server.url), stream=True)
+
+        def work() -> bool:
+            response.close()
+            answered = client.get(counting_server.url).status_code == 200
+            (pool,) = manager.stats().pools
+            client.close()
+            return answered and pool.in_flight == 0 and manager._registry._in_flight == 0  # noqa: SLF001
+
+        assert in_child(work)
+        assert response.read() == b'{"ok": true}'

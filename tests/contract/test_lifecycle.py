@@ -155,8 +155,8 @@ def test_a_lost_client_is_given_back_and_reported(
     ):
         del client
         gc.collect()
-    counting_server.wait_for(lambda server: server.open_connections() == 0)
     stats = manager.stats()
+    counting_server.wait_for(lambda server: server.open_connections() == 0)
     assert (stats.pools, stats.leases_returned, stats.leases_leaked) == ((), 1, 1)
 
 
@@ -440,3 +440,51 @@ def test_an_unknown_lane_is_named(manager: PoolManager, counting_server: Countin
             client.get(counting_server.url, extensions={"pool_manager": {"line": "fast"}})
         assert client.get(counting_server.url).status_code == 200
         assert manager.stats().pools[0].in_flight == 0
+
+
+def test_a_finaliser_waits_for_no_lock(manager: PoolManager, counting_server: CountingServer) -> None:
+    """A client collected inside the engine's own critical section gives back later, and stops nobody."""
+    client = manager.client()
+    client.get(counting_server.url)
+    (pool,) = manager._registry._threads.pools.values()  # noqa: SLF001 - the collector may strike just there
+    engine: Any = pool.engine
+    with engine._lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - as above
+        del client
+        gc.collect()
+    assert manager.stats().leases_leaked == 1
+    counting_server.wait_for(lambda server: server.open_connections() == 0)
+
+
+def test_closing_refuses_those_who_wait(counting_server: CountingServer) -> None:
+    """Requests that wait for a connection when the manager is closed are refused, and none is dialed."""
+    counting_server.hold()
+    with PoolManager(limits=Limits(max_connections=1)) as manager, manager.client(timeout=30) as client:
+        failures: list[type[Exception]] = []
+
+        def get() -> None:
+            try:
+                client.get(counting_server.url)
+            except httpx.TransportError as error:
+                failures.append(PoolClosed if isinstance(error, PoolClosed) else httpx.TransportError)
+
+        threads = [threading.Thread(target=get) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        counting_server.wait_for(lambda _: manager.stats().pools[0].in_flight == 4)
+        counting_server.wait_for(lambda server: server.processed("GET") == 1)
+        manager.close()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(failure.__name__ for failure in failures) == ["PoolClosed"] * 3 + ["TransportError"]
+    assert counting_server.connections == 1
+
+
+def test_lingering_takes_one_timer(counting_server: CountingServer) -> None:
+    """Many leases given back one after another leave one thread that waits, not one each."""
+    before = threading.active_count()
+    with PoolManager(limits=Limits(linger=0.1)) as manager:
+        for _ in range(50):
+            with manager.client() as client:
+                client.get(counting_server.url)
+        assert threading.active_count() <= before + 1
+        counting_server.wait_for(lambda server: server.open_connections() == 0)

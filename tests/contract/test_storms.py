@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import hashlib
 import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
@@ -194,4 +195,22 @@ def test_many_threads_on_one_http2_connection(h2_server: HypercornServer, certif
     ):
         lengths = list(threads.map(lambda size: len(client.get(f"/bytes/{size}").content), range(1000)))
     assert lengths == list(range(1000))
+    assert h2_server.seen().connections == 1
+
+
+def test_threads_that_upload_at_once_over_http2(
+    h2_server: HypercornServer, certificates: Certificates
+) -> None:
+    """Eight threads send a megabyte each on one HTTP/2 connection, three times: all arrive whole."""
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+    bodies = [bytes([number]) * 1_000_000 for number in range(24)]
+    with (
+        PoolManager(config) as manager,
+        manager.client(base_url=h2_server.url, timeout=30) as client,
+        concurrent.futures.ThreadPoolExecutor(8) as threads,
+    ):
+        answers = list(threads.map(lambda body: client.post("/echo", content=body).json(), bodies))
+    assert [answer["body_sha256"] for answer in answers] == [
+        hashlib.sha256(body).hexdigest() for body in bodies
+    ]
     assert h2_server.seen().connections == 1

@@ -27,6 +27,11 @@ SDKS = ("openai", "anthropic", "groq", "runloop_api_client")
 NOBODY = "http://127.0.0.1:9"  # the port of "discard": nobody listens
 
 
+def hear_ctrl_c() -> None:
+    """Undo what a shell does to a job in the background: these tests may be part of one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @attrs.frozen
 class Demo:
     """Runs the command in a folder of its own, where temporary files go, too."""
@@ -64,6 +69,7 @@ class Demo:
             cwd=self.folder,
             env=self._env(SDKS, {"TERM": "xterm"}),
             stderr=end,
+            preexec_fn=hear_ctrl_c,  # noqa: PLW1509 - of threads, only those of test servers
         ) as process:
             os.close(end)
             try:

@@ -19,7 +19,7 @@ import httpx
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import Request, TransportFailure
-from pool_manager.errors import PoolOverloaded
+from pool_manager.errors import PoolClosed, PoolOverloaded
 from pool_manager.runtimes.borrowed.sockets import NetworkStream, is_open, park, sever, streams_allowed
 from pool_manager.runtimes.borrowed.translating import Upload, or_none, proxy_of
 from pool_manager.runtimes.tls import ContextCache
@@ -115,6 +115,7 @@ class Borrowed:
         self._retired: set[Carrier] = set()
         self._slots: dict[str, object] = {}
         self._seen: weakref.WeakKeyDictionary[NetworkStream, Seen] = weakref.WeakKeyDictionary()
+        self._closed = False
         self._waiting = self._opened = self._reused = self._dials_failed = 0
 
     def stats(self) -> EngineStats:
@@ -137,6 +138,8 @@ class Borrowed:
 
     def disown(self) -> None:
         """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
+        self._lock = threading.Lock()  # a thread of the parent may hold the old one for ever
+        self._closed = True
         for carrier in self._all():
             for stream in carrier.streams:
                 park(stream)
@@ -144,6 +147,7 @@ class Borrowed:
     def forget_all(self) -> list[Carrier]:
         """Retire every transport, used or not, and give them all to be closed."""
         with self._lock:
+            self._closed = True
             carriers = self._all()
             for carrier in carriers:
                 self._retire(carrier)
@@ -155,6 +159,9 @@ class Borrowed:
         with self._lock:
             kept = [known for known in carrier.streams if known is not below and is_open(known)]
             carrier.streams = [*kept, stream]
+            closed = self._closed
+        if closed:  # in the middle of the dial
+            sever(stream)
 
     def left_queue(self) -> None:
         """A request waits no longer."""
@@ -176,6 +183,7 @@ class Borrowed:
             request.extensions.get("sni_hostname"),
         )
         with self._lock:
+            self._refuse_if_closed()
             if self._waiting and self._waiting >= self._limits.max_pending:
                 raise PoolOverloaded(
                     f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
@@ -185,6 +193,7 @@ class Borrowed:
                 return self._board(carrier)
         made = self._make(key)  # outside the lock: it may build a TLS context
         with self._lock:
+            self._refuse_if_closed()
             carrier = self._with_room(key)  # another thread may have been faster
             if carrier is None:
                 carrier = made
@@ -219,6 +228,10 @@ class Borrowed:
             self.close_carrier(carrier)
 
     # The lock is held by the caller of what follows.
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise PoolClosed("the pool was closed before the request found a connection")
 
     def _all(self) -> list[Carrier]:
         return [*itertools.chain(*self._groups.values()), *self._retired]
@@ -359,6 +372,11 @@ class Borrowed:
             lane=request.lane,
             lease=request.lease,
         )
+
+    def check_open(self) -> None:
+        """Refuse who was waiting when the pool was closed."""
+        with self._lock:
+            self._refuse_if_closed()
 
     def slots_of(self, carrier: Carrier) -> list[Any]:
         """Semaphores that a request has to pass."""

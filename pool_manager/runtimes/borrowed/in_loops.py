@@ -27,6 +27,7 @@ class AsyncBorrowedEngine(Borrowed):
         journey, held = Journey(self, carrier), list[Any]()
         try:
             await self._pass_slots(carrier, request, held)
+            self.check_open()
             sent = self.translate(request, carrier, _tracer(request, journey))
             response = await carrier.transport.handle_async_request(sent)
         except BaseException as error:

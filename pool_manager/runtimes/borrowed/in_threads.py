@@ -37,6 +37,7 @@ class BorrowedEngine(Borrowed):
         turn = _Turn(carrier)
         try:
             self._wait(carrier, request, held, turn)
+            self.check_open()
             sent = self.translate(request, carrier, _tracer(request, journey, turn))
             response = carrier.transport.handle_request(sent)
         except BaseException as error:

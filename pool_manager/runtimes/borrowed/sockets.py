@@ -98,6 +98,39 @@ def lock_http2(transport: Any) -> None:
     for connection in _http2_connections(transport):
         if not connection._sent_connection_init and not isinstance(connection._h2_state, _LockedH2):
             connection._h2_state = _LockedH2(connection.CONFIG)
+            _share_flow(connection, connection._h2_state)
+
+
+def _share_flow(connection: Any, state: _LockedH2) -> None:
+    """Have threads that upload at once share the flow control window without losing count or a wake-up."""
+    waiting = threading.local()
+    wait, read = connection._wait_for_outgoing_flow, connection._read_incoming_data
+
+    def send_stream_data(request: Any, stream_id: int, data: bytes) -> None:
+        while data:
+            with state.lock:  # what is allowed now must still be allowed when it is sent
+                allowed = min(state.local_flow_control_window(stream_id), state.max_outbound_frame_size)
+                if allowed > 0:
+                    state.send_data(stream_id, data[:allowed])
+                    data = data[allowed:]
+            if allowed > 0:
+                connection._write_outgoing_data(request)
+            else:
+                waiting.stream_id = stream_id
+                try:
+                    wait(request, stream_id)
+                finally:
+                    del waiting.stream_id
+
+    def read_incoming_data(request: Any) -> Any:
+        # Called with httpcore's lock for reading: whoever had it before may have read what we wait for.
+        stream_id = getattr(waiting, "stream_id", None)
+        if stream_id is not None and state.local_flow_control_window(stream_id) > 0:
+            return []
+        return read(request)
+
+    connection._send_stream_data = send_stream_data
+    connection._read_incoming_data = read_incoming_data
 
 
 def _bottom(stream: NetworkStream) -> Any:

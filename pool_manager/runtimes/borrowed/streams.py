@@ -8,7 +8,7 @@ under a lock, above a socket that is never told to block.
 
 from __future__ import annotations
 
-import select
+import selectors
 import socket
 import ssl
 import threading
@@ -19,6 +19,8 @@ from typing import Any
 import httpcore
 
 _RECEIVE = 65536
+# Without a descriptor of its own, as epoll would have; Windows has no poll.
+_Selector: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class ThreadBackend(httpcore.SyncBackend):
@@ -58,7 +60,7 @@ class SocketStream(httpcore.NetworkStream):
             try:
                 return self._socket.recv(max_bytes)
             except BlockingIOError:
-                if not self._wait(select.POLLIN, deadline):
+                if not self._wait(selectors.EVENT_READ, deadline):
                     raise httpcore.ReadTimeout("timed out") from None
             except OSError as error:
                 raise httpcore.ReadError(str(error)) from error
@@ -70,19 +72,19 @@ class SocketStream(httpcore.NetworkStream):
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
-                if not self._wait(select.POLLOUT, _deadline(timeout)):
+                if not self._wait(selectors.EVENT_WRITE, _deadline(timeout)):
                     raise httpcore.WriteTimeout("timed out") from None
             except OSError as error:
                 raise httpcore.WriteError(str(error)) from error
 
     def _wait(self, event: int, deadline: float | None) -> bool:
-        poll = select.poll()
-        try:
-            poll.register(self._socket, event)
-        except ValueError:  # closed meanwhile: the next call on it says so
-            return True
-        left = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
-        return bool(poll.poll(left))
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        with _Selector() as selector:
+            try:
+                selector.register(self._socket, event)
+            except ValueError:  # closed meanwhile: the next call on it says so
+                return True
+            return bool(selector.select(left))
 
     def close(self) -> None:
         """Close the socket."""
@@ -107,7 +109,7 @@ class SocketStream(httpcore.NetworkStream):
             case "server_addr":
                 return self._socket.getpeername()
             case "is_readable":
-                return self._socket.fileno() == -1 or self._wait(select.POLLIN, time.monotonic())
+                return self._socket.fileno() == -1 or self._wait(selectors.EVENT_READ, time.monotonic())
             case _:
                 return None
 
@@ -130,15 +132,17 @@ class TlsStream(httpcore.NetworkStream):
         """Read as `SocketStream.read` does."""
         deadline = _deadline(timeout)
         while True:
-            with self._state:
-                try:
+            try:
+                with self._state:
                     return self._tls.read(max_bytes)
-                except ssl.SSLWantReadError:
-                    pass
-                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                    return b""
-                except ssl.SSLError as error:
-                    raise httpcore.ReadError(str(error)) from error
+            except ssl.SSLWantReadError:
+                pass
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            except ssl.SSLError as error:
+                raise httpcore.ReadError(str(error)) from error
+            finally:
+                self._answer(timeout)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._feed(self._below.read(_RECEIVE, left))
 
@@ -155,6 +159,14 @@ class TlsStream(httpcore.NetworkStream):
                 encrypted = self._outgoing.read()
             self._below.write(encrypted, timeout)
 
+    def _answer(self, timeout: float | None) -> None:
+        """Send what reading gave rise to: new keys, or the certificate that a server asks for late."""
+        if self._outgoing.pending:
+            with self._writing:
+                with self._state:
+                    encrypted = self._outgoing.read()
+                self._below.write(encrypted, timeout)
+
     def shake_hands(self, timeout: float | None) -> None:
         """Do the handshake, within *timeout* seconds."""
         deadline = _deadline(timeout)
@@ -164,6 +176,9 @@ class TlsStream(httpcore.NetworkStream):
                 done = True
             except ssl.SSLWantReadError:
                 done = False
+            except ssl.SSLError:
+                self._answer(timeout)  # the alert that tells the peer why
+                raise
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             self._below.write(self._outgoing.read(), left)
             if done:

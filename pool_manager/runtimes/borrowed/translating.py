@@ -34,6 +34,10 @@ def failure(error: BaseException) -> TransportFailure | None:
     if isinstance(error, h2.exceptions.H2Error | anyio.BrokenResourceError | anyio.ClosedResourceError):
         # httpcore lets these through where a neighbour on the connection was cancelled.
         return TransportFailure("RemoteProtocolError", f"the connection broke: {error!r}")
+    if isinstance(error, ValueError) and "semaphore released too many times" in str(error):
+        return TransportFailure(
+            "RemoteProtocolError", "the connection broke: httpcore lost count of its streams"
+        )
     return None
 
 
