@@ -46,7 +46,7 @@ class Carrier:
     # closes connections that it has just given away (encode/httpcore#1110).
     lane_slots: Any
     connection_slots: Any
-    serial: bool  # one request at a time on a connection: HTTP/1.1, as far as is known
+    serial: bool | None  # one request at a time on a connection: HTTP/1.1; None until it is known
     # What its requests dialed. httpcore loses sight of connections whose dial was cancelled.
     streams: list[NetworkStream] = attrs.field(factory=list)
     # In threads, one request at a time finds its connection and sends its head: httpcore would give two
@@ -291,7 +291,9 @@ class Borrowed:
             transport=self.transport_type(**self._arguments(scheme, lane)),
             lane_slots=self._slots.get(lane_name),
             connection_slots=None if most == math.inf else self.semaphore_type(int(most)),
-            serial=not self._config.http2 or (scheme in {"http", "ws"} and self._config.http1),
+            serial=True
+            if not self._config.http2 or (scheme in {"http", "ws"} and self._config.http1)
+            else None,
         )
 
     def _arguments(self, scheme: str, lane: Lane | None) -> dict[str, Any]:

@@ -63,12 +63,19 @@ class BorrowedEngine(Borrowed):
         def left() -> float | None:
             return None if deadline is None else max(0.0, deadline - time.monotonic())
 
-        for slot in self.slots_of(carrier):
-            if not slot.acquire(timeout=left()):
+        def take(slot: Any) -> None:
+            if slot is not None and not slot.acquire(timeout=left()):
                 raise httpx.PoolTimeout(f"lane {request.lane!r} is full")
-            held.append(slot)
+            if slot is not None:
+                held.append(slot)
+
+        take(carrier.lane_slots)
         if not carrier.serial and not turn.begin(left()):
             raise httpx.PoolTimeout("no connection was found")
+        if carrier.serial:  # known before, or learned by whoever had the turn before
+            turn.end()
+        if carrier.serial is not False:
+            take(carrier.connection_slots)
 
     def give_back(self, carrier: Carrier, *, broken: bool, held: list[Any]) -> None:
         """Take a request off *carrier*."""
@@ -148,7 +155,11 @@ class _Turn:
         """Take one event of httpcore's `trace` extension."""
         if event == "http2.send_connection_init.started":
             lock_http2(self._carrier.transport)
-        elif event == "http2.send_request_headers.complete" or event.startswith("http11."):
+            self._carrier.serial = False
+        elif event == "http11.send_request_headers.started":
+            self._carrier.serial = True
+            self.end()
+        elif event == "http2.send_request_headers.complete":
             self.end()
 
     def end(self) -> None:
