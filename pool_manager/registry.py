@@ -22,8 +22,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import anyio.lowlevel
 import attrs
@@ -37,6 +37,8 @@ from pool_manager.runtimes import loops
 from pool_manager.runtimes.on_threads import Threads
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import ManagerStats
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class Registry:
         self._threads = Home(Threads())
         self._deferred: deque[Callable[[], object]] = deque()
         self._drained: list[Callable[[], object]] = []
-        self._lingering: list[Pool] = []
+        self._lingering: deque[Pool] = deque()
         self._closed = False
         self._in_flight = self._taken = self._returned = self._leaked = 0
         _REGISTRIES.add(self)
@@ -267,9 +269,8 @@ class Registry:
 
     def sweep(self) -> None:
         """Do what finalisers left undone, and let go of loops that were closed without a word."""
-        with contextlib.suppress(IndexError):  # empty, or another thread took the last
-            while True:
-                self._deferred.popleft()()
+        for job in _taken_from(self._deferred):
+            job()
         with self._lock:
             over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
             pools = [pool for loop in over for pool in self._vacate(loop)]
@@ -284,6 +285,7 @@ class Registry:
         self._contexts.clear()
         self._deferred.clear()
         self._drained.clear()
+        self._lingering.clear()
         self._in_flight = 0
         for pool in [pool for home in homes for pool in home.all()]:
             pool.withdraw()
@@ -313,11 +315,10 @@ class Registry:
 
     def _start_lingering(self) -> None:
         """Arm the timers of pools that nobody holds, one each. Outside of the lock: threads are started."""
-        while self._lingering:
-            pool = self._lingering.pop()
-            pool.runtime.call_later(
-                pool.share.limits.linger, functools.partial(self._linger_over, pool, pool.times_unheld)
-            )
+        for pool in _taken_from(self._lingering):
+            over = functools.partial(self._linger_over, pool, pool.times_unheld)
+            with contextlib.suppress(RuntimeError):  # its run is ending, and the pool with it
+                pool.runtime.call_later(pool.share.limits.linger, over)
 
     def _linger_over(self, pool: Pool, when: int) -> None:
         with self._lock:
@@ -381,6 +382,16 @@ class Registry:
         for pool in [*home.pools.values()]:
             pool.withdraw()
         return home.all()
+
+
+def _taken_from(queue: deque[T]) -> Iterator[T]:
+    """Take one after another until there is none; another thread may take some."""
+    while True:
+        try:
+            item = queue.popleft()
+        except IndexError:
+            return
+        yield item
 
 
 _REGISTRIES: weakref.WeakSet[Registry] = weakref.WeakSet()
