@@ -201,13 +201,13 @@ def test_many_threads_on_one_http2_connection(h2_server: HypercornServer, certif
 def test_threads_that_upload_at_once_over_http2(
     h2_server: HypercornServer, certificates: Certificates
 ) -> None:
-    """Eight threads send a megabyte each on one HTTP/2 connection, three times: all arrive whole."""
+    """Twelve threads send three megabytes each on one HTTP/2 connection, four times: all arrive whole."""
     config = PoolConfig(verify=certificates.client_context(), trust_env=False)
-    bodies = [bytes([number]) * 1_000_000 for number in range(24)]
+    bodies = [bytes([number]) * 3_000_000 for number in range(48)]
     with (
         PoolManager(config) as manager,
         manager.client(base_url=h2_server.url, timeout=30) as client,
-        concurrent.futures.ThreadPoolExecutor(8) as threads,
+        concurrent.futures.ThreadPoolExecutor(12) as threads,
     ):
         answers = list(threads.map(lambda body: client.post("/echo", content=body).json(), bodies))
     assert [answer["body_sha256"] for answer in answers] == [
