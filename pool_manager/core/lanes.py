@@ -36,6 +36,10 @@ class Lanes:
         """Give the lane of that name; the default one has no limits of its own."""
         return self._by_name.get(name)
 
+    def names(self) -> list[str]:
+        """Give the names of all lanes, the default one's first."""
+        return [DEFAULT, *self._by_name]
+
     def check(self, name: object) -> str:
         """
         Give *name* back if there is such a lane.

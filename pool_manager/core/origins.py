@@ -1,0 +1,230 @@
+"""
+What the scheduler keeps: lanes, origins, connections, and the tickets of requests.
+
+Data and the moves that are one line; every decision is in `scheduler.py`. A connection here is an entry in
+a book: the runtime hangs its own on `carrier`.
+"""
+
+from __future__ import annotations
+
+import enum
+import heapq
+import math
+from collections import OrderedDict
+from typing import NamedTuple
+
+import attrs
+
+from pool_manager.core.messages import TransportFailure
+from pool_manager.errors import PoolError
+
+
+class OriginKey(NamedTuple):
+    """Requests of one key may share connections (rule 1; the rest of its key is the pool's config)."""
+
+    scheme: str
+    host: str
+    port: int
+    server_name: str | None
+    lane: str
+
+
+class Speaks(enum.Enum):
+    """What an origin is known to speak (rule 7)."""
+
+    UNKNOWN = enum.auto()
+    HTTP1 = enum.auto()
+    HTTP2 = enum.auto()
+
+
+class Phase(enum.Enum):
+    """The life of a connection."""
+
+    DIALING = enum.auto()
+    OPEN = enum.auto()
+    DRAINING = enum.auto()  # takes no new request; closed when the last has left
+    CLOSED = enum.auto()
+
+
+class Place(enum.Enum):
+    """Where the request of a ticket is."""
+
+    LANE = enum.auto()  # its lane is full
+    QUEUE = enum.auto()  # waits for a connection
+    CONNECTION = enum.auto()
+    GONE = enum.auto()
+
+
+@attrs.define(eq=False, repr=False)  # they refer to one another
+class Ticket:
+    """
+    One request's claim to a connection, from `Scheduler.ask` to `Scheduler.leave`.
+
+    Attributes:
+        number: Its place among all that wait; a request that is sent again keeps it.
+
+        asked: When it came.
+
+        connection: What it was given.
+
+        error: Why it will be given nothing.
+
+        idle_for: Seconds for which the connection had been idle when it was given.
+
+        dial: The dial that was begun for its sake and is under way.
+    """
+
+    origin: Origin
+    number: int
+    asked: float
+    place: Place = Place.QUEUE
+    connection: Connection | None = None
+    error: TransportFailure | PoolError | None = None
+    idle_for: float = 0.0
+    dial: Connection | None = None
+
+
+@attrs.define(eq=False, repr=False)  # they refer to one another
+class Connection:
+    """
+    One connection as the scheduler sees it, from the beginning of its dial.
+
+    Attributes:
+        number: Counts from 1 in the order of dialing: the smaller, the older.
+
+        carrier: The runtime's own; the scheduler does not look at it.
+
+        multiplexed: It speaks HTTP/2.
+
+        streams: Requests that it may carry at once; while it is dialed, those that it is hoped to.
+
+        in_use: Requests that hold it.
+
+        requests: Requests that it was ever given.
+
+        begun: When its dial began.
+
+        opened: When it was open.
+
+        ages: When it takes no new request any more.
+
+        cause: The ticket that it is dialed for, while that waits.
+
+        horizon: Tickets with smaller numbers were waiting when its dial began.
+    """
+
+    origin: Origin
+    number: int
+    begun: float
+    streams: int
+    horizon: int
+    cause: Ticket | None = None
+    carrier: object = None
+    phase: Phase = Phase.DIALING
+    multiplexed: bool = False
+    in_use: int = 0
+    requests: int = 0
+    opened: float = 0.0
+    ages: float = math.inf
+    idle_since: float = 0.0
+    idle_until: float = math.inf
+    keep_alive: float = math.inf  # seconds for which the server keeps it when idle
+    is_listed: bool = False  # in the heap of its origin
+
+
+@attrs.define(eq=False, repr=False)  # they refer to one another
+class LaneState:
+    """
+    One lane of one pool.
+
+    Attributes:
+        in_flight: Requests that wait for a connection or hold one.
+
+        queue: Requests that wait for the lane.
+
+        size: Connections, those being dialed included.
+
+        idle: Connections that nobody holds, the longest unused first.
+
+        starved: Origins that would dial, had the pool room.
+    """
+
+    max_in_flight: float
+    max_connections_per_origin: float
+    in_flight: int = 0
+    size: int = 0
+    queue: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    idle: OrderedDict[Connection, None] = attrs.field(factory=OrderedDict)
+    starved: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
+
+
+@attrs.define(eq=False, repr=False)  # they refer to one another
+class Origin:
+    """
+    One origin in one lane.
+
+    Attributes:
+        speaks: What it is known to speak.
+
+        streams: Requests at once that a further HTTP/2 connection is taken to allow.
+
+        waiters: Who waits, first come first.
+
+        unattempted: Of those, the ones for whose sake nothing is being dialed.
+
+        idle: HTTP/1.1 connections that nobody holds, the newest last.
+
+        shared: HTTP/2 connections that had a free slot when they were put here: a heap, the oldest first.
+
+        dials: Connections being opened.
+
+        coming: Requests that those will carry at once.
+
+        connections: All of every phase but CLOSED.
+
+        usable: How many are OPEN.
+
+        usable_shared: How many of those speak HTTP/2.
+
+        dialing_since: Since when dials have been under way without a break.
+
+        in_doubt: A dial failed while others were under way, and none has succeeded since.
+
+        failures: Dials for a further connection that failed, one after another.
+
+        retry_at: No further connection is dialed before.
+    """
+
+    key: OriginKey
+    lane: LaneState
+    speaks: Speaks
+    streams: int
+    waiters: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    unattempted: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    idle: dict[Connection, None] = attrs.field(factory=dict)
+    shared: list[tuple[int, Connection]] = attrs.field(factory=list)
+    dials: dict[Connection, None] = attrs.field(factory=dict)
+    coming: int = 0
+    connections: dict[Connection, None] = attrs.field(factory=dict)
+    usable: int = 0
+    usable_shared: int = 0
+    dialing_since: float | None = None
+    in_doubt: bool = False
+    failures: int = 0
+    retry_at: float = -math.inf
+
+    def list_shared(self, connection: Connection) -> None:
+        """Put an HTTP/2 connection where those with a free slot are looked for."""
+        if not connection.is_listed:
+            connection.is_listed = True
+            heapq.heappush(self.shared, (connection.number, connection))
+
+    def oldest_shared(self) -> Connection | None:
+        """Find the oldest HTTP/2 connection with a free slot; those without are forgotten on the way."""
+        while self.shared:
+            connection = self.shared[0][1]
+            if connection.phase is Phase.OPEN and connection.in_use < connection.streams:
+                return connection
+            heapq.heappop(self.shared)
+            connection.is_listed = False
+        return None

@@ -1,0 +1,760 @@
+"""
+Who gets which connection when.
+
+Decisions only: time is an argument, and what is to be done comes back as effects, which the runtime carries
+out after each call. It reports what became of them: `dialed`, `dial_failed`, `lost`. The numbers of rules
+are those the pool is built from.
+
+    ticket = scheduler.ask(key, now)      # a connection now, or a place in the queue
+    scheduler.leave(ticket, now, ...)     # the one way out, whatever state the request is in
+
+Rule 1: an event is a few moves, however many connections, requests and origins there are.
+Rule 3: nobody is bound to a connection that is being dialed. Who waits longest takes what comes first, and
+a newcomer queues behind.
+Rule 4: dials belong to the pool. A caller that goes away leaves its dial behind, for a while: where callers
+are less patient than a handshake takes, nothing would ever be opened otherwise.
+Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
+
+Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+import attrs
+
+from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.deadlines import Deadlines
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.origins import Connection, LaneState, Origin, OriginKey, Phase, Place, Speaks, Ticket
+from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
+from pool_manager.stats import EngineStats
+
+# Rule 8: what an HTTP/2 connection is taken to allow before its server has said.
+FIRST_STREAMS: Final = 100
+
+# Rule 4: seconds for which a dial goes on after the request that it was begun for has left or was served.
+ORPHAN_GRACE: Final = 5.0
+
+# Rule 5: seconds until a further connection is dialed again, doubled each time.
+FIRST_BACKOFF: Final = 1.0
+MAX_BACKOFF: Final = 60.0
+
+# Rule 7: origins whose protocol is remembered though nothing is open to them.
+MAX_REMEMBERED: Final = 1_000
+
+# Rule 13: connections made in one moment do not age in one moment.
+AGE_JITTER: Final = 0.05
+
+# Rule 13: seconds by which a connection is given up before the server may close it.
+SERVER_MARGIN: Final = 1.0
+
+
+@attrs.frozen
+class Wake:
+    """Tell who holds the ticket: it has its `connection` now, or its `error`."""
+
+    ticket: Ticket
+
+
+@attrs.frozen
+class Dial:
+    """Open the connection, then report `dialed` or `dial_failed`."""
+
+    connection: Connection
+
+
+@attrs.frozen
+class Close:
+    """Close the connection, or give up dialing it. No report is awaited."""
+
+    connection: Connection
+
+
+Effect: TypeAlias = Wake | Dial | Close
+
+
+class Scheduler:
+    """
+    The connections of one pool.
+
+    Args:
+        config: Tells what an origin can speak.
+
+        limits: How far the pool may grow.
+
+        lanes: The lanes of the manager.
+
+        rng: Where jitter comes from.
+
+    Attributes:
+        effects: What is to be done, in order. The runtime takes it after each call: `take_effects`.
+
+        deadlines: `tick` wants to be called when `deadlines.next` is reached.
+    """
+
+    def __init__(
+        self, config: PoolConfig, limits: Limits, lanes: Lanes, rng: random.Random | None = None
+    ) -> None:
+        self._config, self._limits = config, limits
+        self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._lanes: dict[str, LaneState] = {
+            name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()
+        }
+        self._origins: dict[OriginKey, Origin] = {}
+        self._remembered: OrderedDict[OriginKey, tuple[Speaks, int]] = OrderedDict()
+        self._numbers = itertools.count(1)
+        self._connection_numbers = itertools.count(1)
+        self._size = self._dialing = self._idle = self._waiting = self._starving = 0
+        self._opened = self._reused = self._dials_failed = 0
+        self._destitute: OrderedDict[Origin, None] = OrderedDict()  # starved, and without any connection
+        self._closed = False
+        self.effects: list[Effect] = []
+        self.deadlines: Deadlines[Connection | Origin] = Deadlines()
+
+    def take_effects(self) -> list[Effect]:
+        """Take what is to be done."""
+        effects, self.effects = self.effects, []
+        return effects
+
+    def stats(self) -> EngineStats:
+        """How things stand now. A connection counts from the end of its dial."""
+        return EngineStats(
+            connections=self._size - self._dialing,
+            waiting=self._waiting,
+            opened=self._opened,
+            reused=self._reused,
+            dials_failed=self._dials_failed,
+        )
+
+    # What requests do
+
+    def ask(self, key: OriginKey, now: float, number: int | None = None) -> Ticket:
+        """
+        Ask for a connection. The ticket has it now, or a `Wake` will tell.
+
+        Args:
+            key: Which origin, in which lane.
+
+            now: Seconds.
+
+            number: That of the request's last ticket if it is sent again: it goes to the front.
+
+        Raises:
+            PoolClosed: `close` was called.
+
+            PoolOverloaded: It would have to wait, and `Limits.max_pending` requests do (rule 19).
+        """
+        if self._closed:
+            raise _closed()
+        origin = self._origins.get(key)
+        if origin is None:
+            origin = self._origins[key] = self._new_origin(key)
+        lane = origin.lane
+        ticket = Ticket(origin, number or next(self._numbers), now)
+        if lane.in_flight < lane.max_in_flight:
+            lane.in_flight += 1
+            self._admit(ticket, now)
+            if (
+                self._waiting > self._limits.max_pending
+                and ticket.place is Place.QUEUE
+                and len(origin.waiters) > origin.coming
+            ):
+                self.leave(ticket, now)
+                raise self._overloaded()
+        else:
+            if self._waiting >= self._limits.max_pending:
+                raise self._overloaded()
+            ticket.place = Place.LANE
+            lane.queue[ticket] = None
+            self._waiting += 1
+        return ticket
+
+    def leave(
+        self,
+        ticket: Ticket,
+        now: float,
+        *,
+        used: bool = True,
+        reusable: bool = True,
+        keep_alive: float | None = None,
+        dial_too_slow: bool = False,
+    ) -> None:
+        """
+        Give back whatever *ticket* has: a connection, a place in a queue, nothing. Safe to repeat.
+
+        Args:
+            ticket: What `ask` gave.
+
+            now: Seconds.
+
+            used: Something was sent on the connection.
+
+            reusable: An HTTP/1.1 connection can carry another request.
+
+            keep_alive: Seconds for which the server said that it keeps the connection.
+
+            dial_too_slow: The request leaves since no connection was opened in time. A dial that was begun
+                for it is replaced if others wait for it (rule 5): it may have lost its first packet.
+        """
+        place, ticket.place = ticket.place, Place.GONE
+        origin = ticket.origin
+        if place is Place.GONE:
+            return
+        if place is Place.LANE:
+            del origin.lane.queue[ticket]
+            self._waiting -= 1
+            self._settle(origin, now)
+            return
+        if place is Place.CONNECTION:
+            assert ticket.connection is not None
+            self._give_back(ticket.connection, now, used=used, reusable=reusable, keep_alive=keep_alive)
+        else:
+            dial = ticket.dial
+            self._dequeue(ticket, now)
+            if dial is not None and dial_too_slow and self._is_needed(dial):
+                self._close(dial)
+        self._leave_lane(origin.lane, now)
+        self._settle(origin, now)
+
+    def dial_begun(self, ticket: Ticket) -> float | None:
+        """
+        Tell since when *ticket* waits for a dial; None if it waits for somebody else to finish.
+
+        The time to connect counts from then; the pool timeout counts while it is None.
+        """
+        origin = ticket.origin
+        if ticket.place is Place.QUEUE and not origin.usable and origin.dialing_since is not None:
+            return max(origin.dialing_since, ticket.asked)
+        return None if ticket.dial is None else ticket.dial.begun
+
+    # What connections do
+
+    def dialed(self, connection: Connection, now: float, *, multiplexed: bool) -> None:
+        """Take a connection that is open. If it is no longer wanted, a `Close` comes back."""
+        if connection.phase is not Phase.DIALING:
+            return
+        origin = connection.origin
+        self._end_dial(connection)
+        origin.in_doubt, origin.failures = False, 0
+        origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
+        self._remember(origin)
+        self._opened += 1
+        connection.phase, connection.multiplexed, connection.opened = Phase.OPEN, multiplexed, now
+        connection.streams = self._at_most(origin.streams) if multiplexed else 1
+        age = self._limits.max_connection_age
+        connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
+        origin.usable += 1
+        origin.usable_shared += multiplexed
+        surplus = multiplexed and not origin.waiters and origin.usable_shared > 1
+        if surplus:  # rule 7: dials raced, and the first is enough
+            self._close(connection)
+        else:
+            self._offer(connection, now)
+        self._settle(origin, now)
+
+    def dial_failed(self, connection: Connection, now: float, error: TransportFailure) -> None:
+        """
+        Take the news that a dial failed; decide who is told (rule 5).
+
+        With a usable connection: over HTTP/1.1 the request it was for, over HTTP/2 nobody; then it backs off.
+        While other dials are under way: the request it was for, and no further dial is begun until those
+        are decided. Else: all that waited when it began, and none that came later.
+        """
+        if connection.phase is not Phase.DIALING:
+            return
+        origin, cause = connection.origin, connection.cause
+        self._dials_failed += 1
+        self._end_dial(connection)
+        self._drop(connection)
+        if origin.usable:
+            self._back_off(origin, now)
+            if cause is not None and origin.speaks is Speaks.HTTP1:
+                self._fail(cause, error, now)
+        elif origin.dials:
+            origin.in_doubt = True
+            if cause is not None:
+                self._fail(cause, error, now)
+        else:
+            while origin.waiters and (first := next(iter(origin.waiters))).number < connection.horizon:
+                self._fail(first, error, now)
+        self._settle(origin, now)
+
+    def allow(self, connection: Connection, now: float, streams: int) -> None:
+        """Take what the server of an HTTP/2 connection allows at once: more, less or nothing (rule 8)."""
+        origin = connection.origin
+        origin.streams = streams or FIRST_STREAMS
+        self._remember(origin)
+        if connection.phase is not Phase.OPEN:
+            return
+        connection.streams = self._at_most(streams)
+        if not streams:  # it is overloaded: do not answer with more connections
+            self._back_off(origin, now)
+        if connection.in_use < connection.streams:
+            origin.list_shared(connection)
+        self._settle(origin, now)
+
+    def drain(self, connection: Connection, now: float) -> None:
+        """Hand the connection out no more; it is closed when the last request has left (rule 10)."""
+        if connection.phase is Phase.OPEN:
+            self._drain(connection)
+            self._settle(connection.origin, now)
+
+    def lost(self, connection: Connection, now: float) -> None:
+        """Take the news that the connection is no more. Requests on it leave by themselves."""
+        if connection.phase is not Phase.CLOSED:
+            self._drop(connection)
+            self._settle(connection.origin, now)
+
+    # What the clock and the owner do
+
+    def tick(self, now: float) -> None:
+        """Do what is due: idle connections close, orphaned dials end, origins are dialed again."""
+        for item in self.deadlines.take_due(now):
+            if isinstance(item, Origin):
+                self._settle(item, now)
+            elif item.phase is Phase.DIALING:
+                self._adopt_or_cancel(item, now)
+            else:
+                self._close(item)
+                self._settle(item.origin, now)
+
+    def reset(self, now: float) -> None:
+        """Use no connection that is there again: idle ones close, busy ones when they fall idle (rule 18)."""
+        for connection in self.connections():
+            if connection.phase is Phase.DIALING:
+                self._close(connection)
+            else:
+                self._drain(connection)
+        for origin in [*self._origins.values()]:
+            origin.retry_at = -math.inf
+            self._settle(origin, now)
+
+    def close(self, now: float) -> None:
+        """Close every connection, fail who waits, and refuse who comes."""
+        self._closed = True
+        for lane in self._lanes.values():
+            queued, lane.queue = lane.queue, OrderedDict()
+            for ticket in queued:
+                ticket.place, ticket.error = Place.GONE, _closed()
+                self.effects.append(Wake(ticket))
+                self._waiting -= 1
+        for origin in [*self._origins.values()]:
+            for ticket in [*origin.waiters]:
+                self._fail(ticket, _closed(), now)
+        for connection in self.connections():
+            self._close(connection)
+        for origin in [*self._origins.values()]:
+            self._settle(origin, now)
+
+    def connections(self) -> list[Connection]:
+        """Give every connection whose socket may be open, dials included. Costs a step for each."""
+        return [connection for origin in self._origins.values() for connection in origin.connections]
+
+    # The queue
+
+    def _admit(self, ticket: Ticket, now: float) -> None:
+        """Give a connection to a request that its lane has let in, or a place in the queue."""
+        origin = ticket.origin
+        ticket.place = Place.QUEUE
+        if not origin.waiters:
+            connection = self._find(origin, now)
+            if connection is not None:
+                self._hand(connection, ticket, now)
+                return
+        self._waiting += 1
+        origin.waiters[ticket] = origin.unattempted[ticket] = None
+        if ticket.number < next(iter(origin.waiters)).number:
+            origin.waiters.move_to_end(ticket, last=False)
+            origin.unattempted.move_to_end(ticket, last=False)
+        self._dial(origin, now)
+
+    def _find(self, origin: Origin, now: float) -> Connection | None:
+        """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
+        while origin.idle:
+            connection = next(reversed(origin.idle))
+            self._rouse(connection)
+            if now < connection.idle_until:
+                return connection
+            self._close(connection)
+        while (shared := origin.oldest_shared()) is not None:
+            if now >= shared.ages:
+                self._drain(shared)
+            elif not shared.in_use and now >= shared.idle_until:
+                self._close(shared)
+            else:
+                return shared
+        return None
+
+    def _hand(self, connection: Connection, ticket: Ticket, now: float) -> None:
+        """Reserve a place on *connection* for *ticket* (rule 8)."""
+        ticket.connection, ticket.place = connection, Place.CONNECTION
+        if not connection.in_use:
+            if connection.requests:
+                ticket.idle_for = now - connection.idle_since
+            if connection.multiplexed:
+                self._rouse(connection)
+        connection.in_use += 1
+        connection.requests += 1
+        if connection.requests > 1:
+            self._reused += 1
+        if connection.requests >= self._limits.max_requests_per_connection:
+            self._drain(connection)
+
+    def _serve(self, origin: Origin, now: float) -> None:
+        """Give what there is to who waits longest."""
+        while origin.waiters and (connection := self._find(origin, now)) is not None:
+            self._serve_first(origin, connection, now)
+
+    def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
+        ticket = next(iter(origin.waiters))
+        self._dequeue(ticket, now)
+        self._hand(connection, ticket, now)
+        self.effects.append(Wake(ticket))
+
+    def _dequeue(self, ticket: Ticket, now: float) -> None:
+        """Take *ticket* out of the queue; a dial begun for it goes on without it (rule 4)."""
+        origin = ticket.origin
+        del origin.waiters[ticket]
+        origin.unattempted.pop(ticket, None)
+        self._waiting -= 1
+        if ticket.dial is not None:
+            ticket.dial.cause = None
+            self.deadlines.set(ticket.dial, now, ORPHAN_GRACE)
+            ticket.dial = None
+
+    def _fail(self, ticket: Ticket, error: TransportFailure | PoolError, now: float) -> None:
+        """Have *ticket* wait no longer. Each gets an error of its own: tracebacks are written into it."""
+        self._dequeue(ticket, now)
+        ticket.place, ticket.error = Place.GONE, _copy(error)
+        self.effects.append(Wake(ticket))
+        self._leave_lane(ticket.origin.lane, now)
+
+    def _leave_lane(self, lane: LaneState, now: float) -> None:
+        """Let the next request of the lane in."""
+        lane.in_flight -= 1
+        if lane.queue and lane.in_flight < lane.max_in_flight:
+            ticket, _ = lane.queue.popitem(last=False)
+            self._waiting -= 1
+            lane.in_flight += 1
+            ticket.number = next(self._numbers)  # it waits for a connection from now on
+            self._admit(ticket, now)
+            if ticket.place is Place.CONNECTION:
+                self.effects.append(Wake(ticket))
+
+    def _overloaded(self) -> PoolOverloaded:
+        return PoolOverloaded(
+            f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
+        )
+
+    # Connections: idle, drained, closed
+
+    def _give_back(
+        self, connection: Connection, now: float, *, used: bool, reusable: bool, keep_alive: float | None
+    ) -> None:
+        """Take one request off *connection*."""
+        connection.in_use -= 1
+        if used:
+            connection.keep_alive = math.inf if keep_alive is None else keep_alive
+        else:
+            connection.requests -= 1
+        if connection.phase is Phase.DRAINING:
+            if not connection.in_use:
+                self._close(connection)
+        elif connection.phase is Phase.OPEN:
+            if not (reusable or connection.multiplexed):
+                self._close(connection)
+            elif now >= connection.ages:
+                self._drain(connection)
+            else:
+                self._offer(connection, now, idle_since=now if used else connection.idle_since)
+
+    def _offer(self, connection: Connection, now: float, idle_since: float | None = None) -> None:
+        """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
+        origin = connection.origin
+        if connection.multiplexed:
+            if connection.in_use < connection.streams:
+                origin.list_shared(connection)
+            self._serve(origin, now)
+        elif origin.waiters and not self._is_needed_elsewhere(origin):
+            self._serve_first(origin, connection, now)
+        if not connection.in_use and connection.phase is Phase.OPEN:
+            self._rest(connection, now, now if idle_since is None else idle_since)
+
+    def _rest(self, connection: Connection, now: float, idle_since: float) -> None:
+        """Keep *connection* for later, if there is room for it and nobody starves (rules 6, 13, 19)."""
+        if self._starving or not self._limits.max_keepalive_connections:
+            self._close(connection)
+            return
+        server = connection.keep_alive
+        server = max(server - SERVER_MARGIN, server / 2)
+        seconds = min(self._limits.keepalive_expiry, server, connection.ages - now)
+        connection.idle_since, connection.idle_until = idle_since, idle_since + seconds
+        if now >= connection.idle_until:
+            self._close(connection)
+            return
+        if not connection.multiplexed:
+            connection.origin.idle[connection] = None
+        connection.origin.lane.idle[connection] = None
+        self._idle += 1
+        if connection.idle_until != math.inf:
+            self.deadlines.set(connection, now, connection.idle_until - now)
+        if self._idle > self._limits.max_keepalive_connections:
+            oldest = self._longest_idle(self._lanes.values())
+            assert oldest is not None
+            self._close(oldest)
+
+    def _rouse(self, connection: Connection) -> None:
+        """Take *connection* from the idle ones, if it is one."""
+        if connection.origin.lane.idle.pop(connection, connection) is None:
+            self._idle -= 1
+            connection.origin.idle.pop(connection, None)
+            self.deadlines.discard(connection)
+
+    @staticmethod
+    def _longest_idle(lanes: Iterable[LaneState]) -> Connection | None:
+        oldest = [next(iter(lane.idle)) for lane in lanes if lane.idle]
+        return min(oldest, key=lambda connection: connection.idle_since, default=None)
+
+    def _drain(self, connection: Connection) -> None:
+        if connection.phase is not Phase.OPEN:
+            return
+        self._retire(connection)
+        connection.phase = Phase.DRAINING
+        if not connection.in_use:
+            self._close(connection)
+
+    def _retire(self, connection: Connection) -> None:
+        """Take an open connection out of where it would be found."""
+        self._rouse(connection)
+        connection.origin.usable -= 1
+        connection.origin.usable_shared -= connection.multiplexed
+
+    def _close(self, connection: Connection) -> None:
+        """Have *connection* closed, or its dial ended."""
+        if connection.phase is Phase.CLOSED:
+            return
+        if connection.phase is Phase.DIALING:
+            self._end_dial(connection)
+        self._drop(connection)
+        self.effects.append(Close(connection))
+
+    def _drop(self, connection: Connection) -> None:
+        """Count *connection* no more."""
+        if connection.phase is Phase.OPEN:
+            self._retire(connection)
+        connection.phase = Phase.CLOSED
+        del connection.origin.connections[connection]
+        connection.origin.lane.size -= 1
+        self._size -= 1
+
+    # Dials
+
+    def _dial(self, origin: Origin, now: float) -> None:
+        """Dial as many as are due (rule 2), as far as there is room (rule 19)."""
+        while self._wants_dial(origin, now):
+            if not self._make_room(origin.lane):
+                self._starve(origin)
+                return
+            self._begin_dial(origin, now)
+
+    def _wants_dial(self, origin: Origin, now: float) -> bool:
+        """Tell whether more wait than dials will serve, and nothing speaks against another (rules 2, 9)."""
+        if len(origin.waiters) <= origin.coming or origin.in_doubt or now < origin.retry_at or self._closed:
+            return False
+        limits = self._limits
+        if len(origin.connections) >= origin.lane.max_connections_per_origin:
+            return False
+        if origin.speaks is Speaks.HTTP1:
+            return len(origin.dials) < limits.max_connecting_per_origin
+        return not origin.dials and origin.usable_shared < limits.max_h2_connections_per_origin
+
+    def _begin_dial(self, origin: Origin, now: float) -> None:
+        ticket = next(iter(origin.unattempted))
+        del origin.unattempted[ticket]
+        connection = Connection(
+            origin=origin,
+            number=next(self._connection_numbers),
+            begun=now,
+            streams=1 if origin.speaks is Speaks.HTTP1 else self._at_most(origin.streams),
+            horizon=next(self._numbers),
+            cause=ticket,
+        )
+        ticket.dial = connection
+        if origin.dialing_since is None:
+            origin.dialing_since = now
+        origin.dials[connection] = origin.connections[connection] = None
+        origin.coming += connection.streams
+        origin.lane.size += 1
+        self._size += 1
+        self._dialing += 1
+        self._destitute.pop(origin, None)
+        self.effects.append(Dial(connection))
+
+    def _end_dial(self, connection: Connection) -> None:
+        """Take *connection* off the dials; its cause, if it still waits, may cause another."""
+        origin = connection.origin
+        self.deadlines.discard(connection)
+        del origin.dials[connection]
+        self._dialing -= 1
+        origin.coming -= connection.streams
+        if not origin.dials:
+            origin.in_doubt = False
+        if connection.cause is not None:
+            connection.cause.dial = None
+            origin.unattempted[connection.cause] = None
+            origin.unattempted.move_to_end(connection.cause, last=False)
+            connection.cause = None
+
+    def _is_needed(self, dial: Connection) -> bool:
+        """Tell whether somebody waits whom the other dials would not serve."""
+        return len(dial.origin.waiters) > dial.origin.coming - dial.streams
+
+    def _adopt_or_cancel(self, dial: Connection, now: float) -> None:
+        """Decide about a dial whose cause is gone: it goes on if another needs it."""
+        origin = dial.origin
+        if self._is_needed(dial) and origin.unattempted:
+            ticket, _ = origin.unattempted.popitem(last=False)
+            dial.cause, ticket.dial = ticket, dial
+            return
+        self._close(dial)
+        self._settle(origin, now)
+
+    def _back_off(self, origin: Origin, now: float) -> None:
+        seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
+        origin.failures = min(origin.failures + 1, 10)
+        origin.retry_at = now + seconds
+        self.deadlines.set(origin, now, seconds)
+
+    # Room in the pool
+
+    def _has_room(self, lane: LaneState) -> bool:
+        """
+        Tell whether *lane* may have another connection.
+
+        One is kept for each lane that has none, so that no lane can hold up another by filling the pool.
+        """
+        if not lane.size:
+            return self._size < self._limits.max_connections
+        kept = sum(not other.size for other in self._lanes.values())
+        return self._size + kept < self._limits.max_connections
+
+    def _make_room(self, lane: LaneState) -> bool:
+        """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
+        while not self._has_room(lane):
+            lanes = [
+                other for other in self._lanes.values() if other is lane or other.size > 1 or not lane.size
+            ]
+            idle = self._longest_idle(lanes)
+            if idle is None:
+                return False
+            self._close(idle)
+        return True
+
+    def _starve(self, origin: Origin) -> None:
+        """Note that *origin* would dial, had the pool room."""
+        if origin not in origin.lane.starved:
+            origin.lane.starved[origin] = None
+            self._starving += 1
+            if not origin.connections:
+                self._destitute[origin] = None
+
+    def _sate(self, origin: Origin) -> None:
+        if origin.lane.starved.pop(origin, origin) is None:
+            self._starving -= 1
+            self._destitute.pop(origin, None)
+
+    def _is_needed_elsewhere(self, origin: Origin) -> bool:
+        """
+        Tell whether an origin without any connection has waited longer than this one's first.
+
+        Only then is a connection taken from an origin that has a use for it: else two busy origins would
+        trade a handshake for each request.
+        """
+        if not self._destitute:
+            return False
+        other = next(iter(self._destitute))
+        return not other.waiters or next(iter(other.waiters)).number < next(iter(origin.waiters)).number
+
+    def _feed(self, now: float) -> None:
+        """Give room to those that starve, one dial each in turn."""
+        for lane in self._lanes.values():
+            while lane.starved:
+                origin = next(iter(lane.starved))
+                if self._wants_dial(origin, now) and not self._make_room(lane):
+                    break
+                self._sate(origin)
+                if self._wants_dial(origin, now):
+                    self._begin_dial(origin, now)
+                    if self._wants_dial(origin, now):
+                        self._starve(origin)
+
+    # Origins
+
+    def _settle(self, origin: Origin, now: float) -> None:
+        """Do what follows from whatever has changed: serve, dial, feed, forget."""
+        if origin.waiters:
+            self._serve(origin, now)
+            self._dial(origin, now)
+        if self._starving:
+            if not origin.waiters:
+                self._sate(origin)
+            self._feed(now)
+        if not origin.dials:
+            origin.dialing_since = None
+            if not origin.connections and not origin.waiters and self._origins.get(origin.key) is origin:
+                del self._origins[origin.key]
+                self.deadlines.discard(origin)
+
+    def _new_origin(self, key: OriginKey) -> Origin:
+        config = self._config
+        streams = FIRST_STREAMS
+        if not config.http1:
+            speaks = Speaks.HTTP2  # by prior knowledge, where there is no ALPN
+        elif not config.http2 or key.scheme in ("http", "ws"):
+            speaks = Speaks.HTTP1
+        else:
+            speaks = Speaks.UNKNOWN
+        if key in self._remembered:
+            remembered, streams = self._remembered[key]
+            self._remembered.move_to_end(key)
+            speaks = remembered if speaks is Speaks.UNKNOWN else speaks
+        return Origin(key, self._lanes[key.lane], speaks, streams)
+
+    def _remember(self, origin: Origin) -> None:
+        self._remembered[origin.key] = (origin.speaks, origin.streams)
+        self._remembered.move_to_end(origin.key)
+        if len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    def _at_most(self, streams: int) -> int:
+        return int(min(streams, self._limits.max_streams_per_connection))
+
+
+def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
+    """Give how many requests a lane may have in flight, and connections to one origin."""
+    lane = lanes[name]
+    if lane is None:
+        return math.inf, limits.max_connections_per_origin
+    return lane.max_in_flight, min(lane.max_connections_per_origin, limits.max_connections_per_origin)
+
+
+def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:
+    copy = (
+        TransportFailure(error.kind, str(error))
+        if isinstance(error, TransportFailure)
+        else type(error)(*error.args)
+    )
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def _closed() -> PoolClosed:
+    return PoolClosed("the pool was closed before the request found a connection")
