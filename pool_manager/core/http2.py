@@ -26,11 +26,8 @@ from pool_manager.core.http2_answers import MAX_LIST
 from pool_manager.core.http2_events import Event
 from pool_manager.core.http2_frames import (
     CANCEL,
-    CONTINUATION,
     DATA,
-    END_HEADERS,
     END_STREAM,
-    HEADERS,
     NO_ERROR,
     PING,
     PREFACE,
@@ -59,7 +56,6 @@ from pool_manager.core.messages import Request, TransportFailure
 
 # Below it, copying the data behind its frame's head is cheaper than one more buffer to write.
 _JOINED: Final = 4_096
-_NO_TABLE: Final = b"\x20"  # RFC 7541, 6.3: a table of no size, which no limit is below
 # As httpcore says it, for those who look for it in the text.
 _NO_ANSWER: Final = "Server disconnected without sending a response."
 _CUT_SHORT: Final = "Server disconnected before the end of its response."
@@ -80,7 +76,7 @@ class Http2Connection:
 
     Attributes:
         failure: Why the connection is over, once it is: the server broke the rules. What is left to
-            write then ends with a GOAWAY; the streams that are still open have failed with it.
+            write is a GOAWAY. Streams that are still open have failed with it; no event says so.
     """
 
     __slots__ = ("_reader", "_state", "failure")
@@ -144,30 +140,12 @@ class Http2Connection:
             raise local_error("Too little data for declared Content-Length")
         number = state.next_number
         state.next_number = number + 2
-        data = block.data
-        if state.table_shrunk:
-            state.table_shrunk = False
-            state.table = 0
-            data = _NO_TABLE + data
-        if len(data) <= state.max_frame:
-            state.send(frame(HEADERS, END_HEADERS | END_STREAM if end else END_HEADERS, number, data))
-        else:
-            self._send_cut(number, data, END_STREAM if end else 0)
+        state.send_block(number, block.data, END_STREAM if end else 0)
         stream = Stream(number, request.method, block.length, self._reader.frames)
         stream.asked = end
         state.streams[number] = stream
         state.progress()
         return number
-
-    def _send_cut(self, number: int, data: bytes, flags: int) -> None:
-        """Send a header block that is too large for one frame."""
-        most = self._state.max_frame
-        kind = HEADERS
-        for at in range(0, len(data), most):
-            if at + most >= len(data):
-                flags |= END_HEADERS
-            self._state.send(frame(kind, flags, number, data[at : at + most]))
-            kind, flags = CONTINUATION, 0
 
     def send_body(self, stream: int, data: bytes | memoryview, *, end: bool = False) -> int:
         """
@@ -253,7 +231,7 @@ class Http2Connection:
         known = state.streams.get(stream)
         if known is None:
             return stream not in state.held
-        state.close(stream)
+        state.close(known)
         state.send(rst_stream(stream, CANCEL))
         return not state.hold(known, self._reader.frames)
 

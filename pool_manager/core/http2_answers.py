@@ -15,16 +15,13 @@ from functools import lru_cache
 from typing import Final, final
 
 import attrs
-from hpack import Decoder, HPACKError, OversizedHeaderListError
 
 from pool_manager.core.http1_answers import MAX_HEADERS
-from pool_manager.core.http2_frames import COMPRESSION_ERROR, ENHANCE_YOUR_CALM, ConnectionFault
+from pool_manager.core.http2_hpack import HpackDecoder
 from pool_manager.core.messages import Headers
 
 # What we announce, and more than the 100 KiB of HTTP/1.1: each field counts 32 bytes more (6.5.2).
 MAX_LIST: Final = 256 * 1024
-# From here on it is an attack: a small block that stands for a huge list (RFC 7541, 7.3).
-_BOMB: Final = 4 * MAX_LIST
 
 _KEPT_BLOCKS: Final = 64
 _KEPT_BLOCK: Final = 2048
@@ -71,13 +68,12 @@ class Fields:
 class BlockDecoder:
     """The decoding end of one connection."""
 
-    __slots__ = ("_decoder", "_kept", "_newest", "_shape")
+    __slots__ = ("_changes", "_kept", "_table")
 
     def __init__(self) -> None:
-        self._decoder = Decoder(_BOMB)
+        self._table = HpackDecoder()
+        self._changes = 0
         self._kept: dict[bytes, Fields] = {}
-        self._newest: tuple[bytes, bytes] | None = None
-        self._shape = (0, self._decoder.header_table.maxsize)
 
     def decode(self, block: bytes) -> Fields:
         """
@@ -89,29 +85,15 @@ class BlockDecoder:
         kept = self._kept.get(block)
         if kept is not None:
             return kept
-        try:
-            fields = judge(self._decoder.decode(block, raw=True))
-        except OversizedHeaderListError:
-            raise ConnectionFault(ENHANCE_YOUR_CALM, f"a list of headers above {_BOMB} bytes") from None
-        except HPACKError as error:
-            raise ConnectionFault(COMPRESSION_ERROR, f"headers that cannot be decoded: {error}") from None
-        if self._table_changed():
+        fields = judge(self._table.decode(block))
+        if self._changes != self._table.changes:
+            self._changes = self._table.changes
             self._kept.clear()
         elif len(block) <= _KEPT_BLOCK:
             if len(self._kept) >= _KEPT_BLOCKS:
                 self._kept.clear()
             self._kept[block] = fields
         return fields
-
-    def _table_changed(self) -> bool:
-        """Tell whether the last block changed the table: what is added comes first, and is a new object."""
-        table = self._decoder.header_table
-        entries = table.dynamic_entries
-        newest = entries[0] if entries else None
-        shape = (len(entries), table.maxsize)
-        changed = newest is not self._newest or shape != self._shape
-        self._newest, self._shape = newest, shape
-        return changed
 
 
 def judge(pairs: Iterable[tuple[bytes, bytes]]) -> Fields:

@@ -72,12 +72,11 @@ def on_data(state: State, flags: int, number: int, payload: bytes, events: list[
     state.arrived(size)
     state.may_hold = True
     stream = _stream(state, number, "DATA")
+    if stream is None:
+        state.late(size)
+        return
     if flags & PADDED:
         payload = unpadded(payload)
-    if stream is None:
-        if not payload:
-            state.useless()
-        return
     stream.window -= size
     if stream.window < 0:
         raise StreamFault(FLOW_CONTROL_ERROR, "more data than its window")
@@ -123,7 +122,7 @@ def on_rst_stream(state: State, _: int, number: int, payload: bytes, events: lis
     if stream is None:
         state.useless()
         return
-    state.close(number)
+    state.close(stream)
     event = over(stream, f"the server reset the stream: {code_name(code)}")
     if isinstance(event, StreamFailed) and code == REFUSED_STREAM:
         event.unprocessed = event.refused = True
@@ -170,7 +169,7 @@ def on_goaway(state: State, _: int, number: int, payload: bytes, events: list[Ev
     events.append(Drain(code, debug))
     message = f"the server sent GOAWAY ({code_name(code)}) and did not process the request"
     for above in _above(state, last):
-        state.close(above)
+        state.close(state.streams[above])
         # As Go: an error at the first request of a connection will be there on the next connection, too.
         unprocessed = code == NO_ERROR or above != 1
         failure = TransportFailure("RemoteProtocolError", message)

@@ -13,9 +13,13 @@ from typing import Final, final
 from pool_manager.core.http2_answers import BlockDecoder
 from pool_manager.core.http2_events import Event, StopSending, StreamFailed
 from pool_manager.core.http2_frames import (
+    CONTINUATION,
+    END_HEADERS,
     ENHANCE_YOUR_CALM,
+    HEADERS,
     MAX_31,
     PING,
+    STREAM_CLOSED,
     ConnectionFault,
     frame,
     rst_stream,
@@ -36,6 +40,8 @@ _REST: Final = 16
 _LATE: Final = 4
 # Replies nobody has taken: as Go (10,000 control frames). Some 170 KB.
 _MAX_REPLIES: Final = 10_000
+
+_NO_TABLE: Final = b"\x20"  # RFC 7541, 6.3: a table of no size, which no limit is below
 
 LIVENESS: Final = b"liveness"
 RESET: Final = b"rst-read"
@@ -84,6 +90,7 @@ class State:
 
     __slots__ = (
         "_arrived",
+        "_late",
         "_out",
         "_patience",
         "_replies",
@@ -124,7 +131,7 @@ class State:
         self.held: dict[int, None] = {}
         self.may_hold = True
         self.decoder = BlockDecoder()
-        self._arrived = 0
+        self._arrived = self._late = 0
         self._out: list[bytes] = []
         self._patience = PATIENCE
         self._replies = 0
@@ -145,6 +152,22 @@ class State:
     def send(self, data: bytes) -> None:
         """Queue what the caller wants sent."""
         self._out.append(data)
+
+    def send_block(self, number: int, block: bytes, flags: int) -> None:
+        """Queue a header block, in as many frames as it needs."""
+        if self.table_shrunk:
+            self.table_shrunk = False
+            self.table = 0
+            block = _NO_TABLE + block
+        if len(block) <= self.max_frame:
+            self.send(frame(HEADERS, flags | END_HEADERS, number, block))
+            return
+        kind = HEADERS
+        for at in range(0, len(block), self.max_frame):
+            if at + self.max_frame >= len(block):
+                flags |= END_HEADERS
+            self.send(frame(kind, flags, number, block[at : at + self.max_frame]))
+            kind, flags = CONTINUATION, 0
 
     def reply(self, data: bytes) -> None:
         """
@@ -210,19 +233,35 @@ class State:
 
     # Streams
 
-    def close(self, number: int) -> None:
-        """Forget a stream."""
-        self.streams.pop(number, None)
-        self.short.discard(number)
+    def close(self, stream: Stream) -> None:
+        """Forget a stream. What its window allowed may be on its way."""
+        del self.streams[stream.number]
+        self.short.discard(stream.number)
+        if not stream.answered:
+            self._late += max(0, stream.window)
+
+    def late(self, size: int) -> None:
+        """
+        Count data of streams that are over: dropped, and no more of it than their windows allowed.
+
+        Raises:
+            ConnectionFault: It is more.
+        """
+        self._late -= size
+        if self._late < 0:
+            raise ConnectionFault(STREAM_CLOSED, "more data of streams that are over than was allowed them")
+        if not size:
+            self.useless()
 
     def ended(self, stream: Stream) -> None:
         """Forget a stream if both sides have ended it."""
         if stream.answered and stream.asked:
-            self.close(stream.number)
+            self.close(stream)
 
     def fail(self, stream: Stream, code: int, message: str, events: list[Event]) -> None:
         """Reset a stream for what the server did with it."""
-        self.close(stream.number)
+        self.close(stream)
+        self._late += STREAM_WINDOW  # Whatever it did, the neighbours shall not pay for what follows.
         self.reply(rst_stream(stream.number, code))
         events.append(over(stream, f"the server broke HTTP/2 on the stream: {message}"))
 
