@@ -197,16 +197,17 @@ _SPECIAL: Final[dict[bytes, Callable[[RequestBlock, bytes, bytes], bytes]]] = {
     b"te": _te,
     b"transfer-encoding": _encoding,
     b"upgrade": _drop,
-    # Rule 2. The last three are those of the SDKs.
-    b"authorization": _secret,
-    b"cookie": _secret,
-    b"proxy-authorization": _secret,
-    b"api-key": _secret,
-    b"x-api-key": _secret,
-    b"x-goog-api-key": _secret,
 }
+
+# Rule 2: authorization, proxy-authorization, cookie, and what SDKs call theirs: x-api-key, x-goog-api-key,
+# x-amz-security-token. One too many does no harm: an idempotency-key never comes twice anyway.
+_SECRETS: Final = (b"auth", b"cookie", b"credential", b"key", b"password", b"secret", b"session", b"token")
 
 
 @lru_cache(maxsize=1024)
 def _special(name: bytes) -> Callable[[RequestBlock, bytes, bytes], bytes] | None:
-    return _SPECIAL.get(checked_name(name))
+    lower = checked_name(name)
+    special = _SPECIAL.get(lower)
+    if special is None and any(word in lower for word in _SECRETS):
+        return _secret
+    return special

@@ -150,6 +150,16 @@ CASES = [
         events=whole(),
     ),
     Case(
+        promise="padding of a head is taken off",
+        wire=frame(HEADERS, PADDED | END_HEADERS | END_STREAM, 1, b"\x01" + block(STATUS) + b"\0"),
+        events=whole(),
+    ),
+    Case(
+        promise="priority of a head is taken off",
+        wire=frame(HEADERS, PRIORITISED | END_HEADERS | END_STREAM, 1, bytes(5) + block(STATUS)),
+        events=whole(),
+    ),
+    Case(
         promise="a head may come in pieces, an empty one among them",
         wire=frame(HEADERS, END_STREAM, 1, block(STATUS)[:3])
         + frame(CONTINUATION, 0, 1, b"")

@@ -76,7 +76,15 @@ def test_what_only_http1_has_is_left_out() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [b"Authorization", b"Cookie", b"Proxy-Authorization", b"X-Api-Key", b"API-Key", b"X-Goog-Api-Key"],
+    [
+        b"Authorization",
+        b"Cookie",
+        b"Proxy-Authorization",
+        b"X-Api-Key",
+        b"API-Key",
+        b"X-Amz-Security-Token",
+        b"X-Client-Secret",
+    ],
 )
 @pytest.mark.parametrize("value", [b"s3cret", b"", b"x" * 1_000])
 def test_secrets_are_in_no_table(name: bytes, value: bytes) -> None:
