@@ -26,8 +26,8 @@ BOMB: Final = 1024 * 1024
 _STATIC: Final = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _FIRST_DYNAMIC: Final = len(_STATIC)
 _OVERHEAD: Final = 32  # 4.1
-# As hpack: 28 bits more than the prefix holds.
-_MAX_SHIFT: Final = 21
+# As hpack: four bytes and a last one, behind the prefix.
+_MAX_SHIFT: Final = 28
 
 
 @final

@@ -26,7 +26,9 @@ from pool_manager.core.http2_events import (
 from pool_manager.core.http2_frames import (
     ACK,
     CANCEL,
+    CONTINUATION,
     DATA,
+    END_HEADERS,
     END_STREAM,
     FLOW_CONTROL_ERROR,
     GOAWAY,
@@ -49,6 +51,7 @@ from pool_manager.core.http2_frames import (
     settings,
     window_update,
 )
+from pool_manager.core.http2_requests import request_block
 from pool_manager.core.messages import TransportFailure
 from tests.support.http2 import (
     MiB,
@@ -61,6 +64,7 @@ from tests.support.http2 import (
     connected,
     exchange,
     farewell,
+    frames_in,
     headers,
     request,
     sent,
@@ -206,11 +210,19 @@ def test_heads_are_the_readers_own() -> None:
     """What one reader does to its headers is not seen by the next, though the block is the same."""
     connection = connected()
     asked(connection, 2)
-    (first, _) = connection.receive(answer(1, (b"a", b"b"), end=True))
-    assert isinstance(first, StreamHead)
-    first.headers.clear()
+    wire = answer(1, (b"a", b"b"), status=103) + answer(1, (b"a", b"b"), end=True)
+    early, head, _ = connection.receive(wire)
+    assert isinstance(early, StreamInformational)
+    assert isinstance(head, StreamHead)
+    early.headers.clear()
+    head.headers.clear()
 
-    assert StreamHead(3, 200, [(b"a", b"b")]) == connection.receive(answer(3, (b"a", b"b"), end=True))[0]
+    wire = answer(3, (b"a", b"b"), status=103) + answer(3, (b"a", b"b"), end=True)
+    assert [
+        StreamInformational(3, 103, [(b"a", b"b")]),
+        StreamHead(3, 200, [(b"a", b"b")]),
+        StreamEnd(3),
+    ] == connection.receive(wire)
 
 
 def test_bits_without_a_meaning_are_ignored() -> None:
@@ -285,6 +297,8 @@ def test_any_header_table_will_do(size: int) -> None:
 def test_frames_are_as_large_as_the_server_takes() -> None:
     """Data and header blocks are cut by MAX_FRAME_SIZE, and by no more."""
     connection = connected({MAX_FRAME_SIZE: 20_000, INITIAL_WINDOW_SIZE: 100_000})
+    connection.start(request("GET", (b"a", b"x" * 18_000)), end=True)
+    assert [HEADERS] == [each.kind for each in sent(connection)]
     stream = connection.start(request("POST", (b"a", b"x" * 45_000)), end=False)
     connection.send_body(stream, b"y" * 41_000, end=True)
     frames = sent(connection)
@@ -296,29 +310,45 @@ def test_frames_are_as_large_as_the_server_takes() -> None:
 
 
 def test_a_large_head_ends_the_request_in_its_first_frame() -> None:
-    """END_STREAM is on HEADERS, END_HEADERS on the last CONTINUATION; h2 reads the whole."""
+    """END_STREAM is on HEADERS, END_HEADERS on the last CONTINUATION, no frame is empty; h2 reads all."""
     connection, server = Http2Connection(), Server()
     connection.initiate()
     exchange(connection, server)
-    # Its size is a multiple of the frame's, so that no empty frame may follow.
     server.h2.decoder.max_header_list_size = 100_000
-    head = len(sent_block(connection, b""))
-    value = b"x" * (2 * 16_384 - head - 2)
-    stream = connection.start(request("GET", (b"a", value)), end=True)
-    data = b"".join(connection.data_to_send())
-    server.receive(data)
+    asked_for = request("GET", (b"a", b"x" * 40_000))
+    surplus = len(request_block(asked_for).data) - 2 * 16_384
+    asked_for.headers[-1] = (b"a", b"x" * (40_000 - surplus))
+    stream = connection.start(asked_for, end=True)
+    wire = b"".join(connection.data_to_send())
+    server.receive(wire)
 
-    assert (b"a", value) == server.requests[stream][-1]
+    assert [(HEADERS, END_STREAM, 16_384), (CONTINUATION, END_HEADERS, 16_384)] == [
+        (each.kind, each.flags, len(each.payload)) for each in frames_in(wire)
+    ]
+    assert (b"a", b"x" * (40_000 - surplus)) == server.requests[stream][-1]
     assert stream in server.complete
-    assert data.count(b"\x00\x40\x00") >= 2
 
 
-def sent_block(connection: Http2Connection, value: bytes) -> bytes:
-    """Give the block of a request, made on a connection of its own."""
-    other = connected()
-    other.start(request("GET", (b"a", value)), end=True)
-    assert connection.open_streams == 0
-    return sent(other)[0].payload
+def test_a_smaller_table_is_told_once() -> None:
+    """A server that lowers its table is told so by the next block, and never again (RFC 7541, 4.2)."""
+    connection = connected({1: 8_192})
+
+    def first_bytes() -> list[int]:
+        for _ in range(2):
+            connection.start(request(), end=True)
+        return [each.payload[0] for each in sent(connection)]
+
+    plain = first_bytes()
+    for size, expected in (
+        (4_096, plain),
+        (4_095, [0x20, plain[0]]),
+        (100, plain),
+        (4_096, plain),
+        (0, plain),
+    ):
+        connection.receive(settings({1: size}))
+        connection.data_to_send()
+        assert expected == first_bytes()
 
 
 @pytest.mark.parametrize(
@@ -651,6 +681,17 @@ def test_nobody_is_forgotten_when_the_other_window_is_shut(opening: bytes) -> No
     assert connection.send_body(streams[0], b"y") == 1
 
 
+def test_nobody_is_woken_for_nothing() -> None:
+    """A lowered window wakes nobody, nor does a raised one if those who waited are gone."""
+    connection = connected({INITIAL_WINDOW_SIZE: 10})
+    stream = connection.start(request("POST"), end=False)
+    connection.send_body(stream, b"x" * 11)
+    assert connection.receive(settings({INITIAL_WINDOW_SIZE: 9})) == []
+    connection.reset(stream)
+
+    assert connection.receive(settings({INITIAL_WINDOW_SIZE: 100})) == []
+
+
 def test_windows_may_become_negative() -> None:
     """A lowered INITIAL_WINDOW_SIZE counts for streams that run, and below nothing (6.9.2)."""
     connection = connected()
@@ -898,6 +939,19 @@ def test_data_of_streams_that_are_over_is_credited() -> None:
 
     assert connection.failure is None
     assert server.h2.outbound_flow_control_window > 31 * MiB
+
+
+def test_the_window_of_the_connection_is_opened_at_the_half() -> None:
+    """The server may go on sending while the WINDOW_UPDATE is on its way."""
+    connection = connected()
+    streams = asked(connection, 9)
+    part = bytes(16_384)
+    for stream in streams[:8]:
+        connection.receive(answer(stream) + body(stream, part) * 255)
+    assert not sent_of(connection, WINDOW_UPDATE)
+    connection.receive(answer(streams[8]) + body(streams[8], part) * 8)
+
+    assert [Sent(WINDOW_UPDATE, 0, 0, NUMBER.pack(32 * MiB))] == sent(connection)
 
 
 def test_more_data_than_its_window_ends_a_stream() -> None:

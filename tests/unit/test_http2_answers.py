@@ -130,6 +130,13 @@ CASES = [
         events=[StreamHead(1, 407, [LENGTH_5]), part(b"never"), StreamEnd(1)],
     ),
     Case(
+        promise="and no more than that",
+        method="CONNECT",
+        wire=answer(1, LENGTH_5, status=407) + body(1, b"never!"),
+        events=[StreamHead(1, 407, [LENGTH_5])],
+        error="more data",
+    ),
+    Case(
         promise="a length may be told twice if it is the same",
         wire=answer(1, LENGTH_5, LENGTH_5) + body(1, b"hello", end=True),
         events=[StreamHead(1, 200, [LENGTH_5, LENGTH_5]), part(b"hello"), StreamEnd(1)],

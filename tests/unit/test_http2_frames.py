@@ -275,11 +275,11 @@ def test_progress_gives_patience_back(progress: object) -> None:
 
 def test_an_upload_gives_patience_back() -> None:
     """A server may tell of every little window that it opens for an upload."""
-    connection = connected({4: 1})
+    connection = connected()
     stream = connection.start(request("POST"), end=False)
-    for _ in range(10 * PATIENCE):
-        assert connection.send_body(stream, b"x") == 1
-        connection.receive(window_update(0, 1) + window_update(stream, 1))
+    for _ in range(10):
+        assert connection.send_body(stream, b"x" * 400) == 400
+        connection.receive((window_update(0, 1) + window_update(stream, 1)) * 400)
 
     assert connection.failure is None
 
