@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from pool_manager.core.http1_events import local_error
-from pool_manager.core.messages import Headers, Request
+from pool_manager.core.messages import Headers, Request, TransportFailure
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -61,8 +61,8 @@ def request_head(request: Request) -> RequestHead:
         if note is not None:
             note(head, value)
         if value != value.strip():
-            raise local_error(f"Illegal header value of {name!r}: whitespace at its start or end")
-    _check_promises(head)
+            raise _unfit_edges(name)
+    check_promises(head.hosts, head.framings)
     lines = [_request_line(request), *map(b": ".join, _host_first(request.headers)), b"\r\n"]
     head.data = b"\r\n".join(lines)
     # One pass over the whole head: the only breaks in it are ours.
@@ -78,36 +78,83 @@ def _host_first(headers: Headers) -> Headers:
 
 
 def _request_line(request: Request) -> bytes:
-    method = request.method.encode("utf-8", "surrogatepass")
-    if not method or method.translate(None, _TOKEN):
-        raise local_error(f"Illegal method characters in {request.method!r}")
-    if not request.target or request.target.translate(None, _VISIBLE):
-        raise local_error("Illegal target characters" if request.target else "The target is empty")
-    return b"%b %b HTTP/1.1" % (method, request.target)
+    return b"%b %b HTTP/1.1" % (checked_method(request.method), checked_target(request.target))
 
 
-def _unfit_value(headers: Headers) -> Exception:
-    name = next(name for name, value in headers if value.translate(None, _FORBIDDEN) != value)
+def _unfit_value(headers: Headers) -> TransportFailure:
+    return _unfit_inside(next(name for name, value in headers if value.translate(None, _FORBIDDEN) != value))
+
+
+def _unfit_inside(name: bytes) -> TransportFailure:
     return local_error(f"Illegal header value of {name!r}: a line break, NUL, form feed or vertical tab")
 
 
-def _check_promises(head: RequestHead) -> None:
-    if head.hosts != 1:  # RFC 9112, 3.2
-        raise local_error("Found multiple Host: headers" if head.hosts else "Missing mandatory Host: header")
-    if head.framings > 1:  # RFC 9112, 6.1 and 6.2
+def _unfit_edges(name: bytes) -> TransportFailure:
+    return local_error(f"Illegal header value of {name!r}: whitespace at its start or end")
+
+
+# What is checked in every version of HTTP; each raises `TransportFailure` ("LocalProtocolError").
+
+
+def checked_method(method: str) -> bytes:
+    """Give the bytes of a method."""
+    encoded = method.encode("utf-8", "surrogatepass")
+    if not encoded or encoded.translate(None, _TOKEN):
+        raise local_error(f"Illegal method characters in {method!r}")
+    return encoded
+
+
+def checked_target(target: bytes) -> bytes:
+    """Give the target back."""
+    if not target or target.translate(None, _VISIBLE):
+        raise local_error("Illegal target characters" if target else "The target is empty")
+    return target
+
+
+def checked_name(name: bytes) -> bytes:
+    """Give the name in lower case."""
+    if not name or name.translate(None, _TOKEN):
+        raise local_error(f"Illegal header name {name!r}")
+    return name.lower()
+
+
+def checked_value(name: bytes, value: bytes) -> bytes:
+    """Give the value back."""
+    if value != value.strip():
+        raise _unfit_edges(name)
+    if len(value.translate(None, _FORBIDDEN)) != len(value):
+        raise _unfit_inside(name)
+    return value
+
+
+def checked_length(value: bytes) -> int:
+    """Give what a Content-Length promises."""
+    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+        raise local_error("bad Content-Length")
+    return int(value)
+
+
+def check_encoding(value: bytes) -> None:
+    """Let pass the one transfer coding there is, which HTTP/2 then has no need of."""
+    if value.lower() != b"chunked":
+        raise local_error("Only Transfer-Encoding: chunked is supported")
+
+
+def check_promises(hosts: int, framings: int) -> None:
+    """Let pass one Host, and one way at most to tell where the body ends."""
+    if hosts != 1:  # RFC 9112, 3.2
+        raise local_error("Found multiple Host: headers" if hosts else "Missing mandatory Host: header")
+    if framings > 1:  # RFC 9112, 6.1 and 6.2
         raise local_error("Content-Length and Transfer-Encoding: one of them, and once")
 
 
 def _note_length(head: RequestHead, value: bytes) -> None:
-    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-        raise local_error("bad Content-Length")
-    head.length = int(value)
+    head.length = checked_length(value)
     head.framings += 1
 
 
 def _note_encoding(head: RequestHead, value: bytes) -> None:
-    if value.lower() != b"chunked":
-        raise local_error("Only Transfer-Encoding: chunked is supported")
+    check_encoding(value)
     head.length = None
     head.framings += 1
 
@@ -136,9 +183,7 @@ _NOTES: Final[dict[bytes, Callable[[RequestHead, bytes], None]]] = {
 # A process sends few names, and in few spellings: looking one up costs a third of checking it.
 @lru_cache(maxsize=1024)
 def _note_for(name: bytes) -> Callable[[RequestHead, bytes], None] | None:
-    if not name or name.translate(None, _TOKEN):
-        raise local_error(f"Illegal header name {name!r}")
-    return _NOTES.get(name.lower())
+    return _NOTES.get(checked_name(name))
 
 
 def options_of(value: bytes) -> list[bytes]:
