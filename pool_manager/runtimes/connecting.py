@@ -36,8 +36,7 @@ class Connector:
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(0)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _set(connection, self._options)
+            _set(connection, self._options)  # TCP_NODELAY is what both loops set
             if self._local is not None:
                 _bind(connection, self._local)
             await asyncio.get_running_loop().sock_connect(connection, there)
