@@ -2,7 +2,11 @@
 TLS contexts: built at the first request that needs one, once for each distinct setting.
 
 Loading a set of CAs takes 20-40 ms and most of a megabyte; it is what makes an
-ordinary client slow to make. A context of the caller's is used as it is.
+ordinary client slow to make.
+
+A context of the caller's is never changed, yet HTTP/2 has to be offered on our
+connections: `offering` gives what offers our protocols and is his context in
+all else.
 """
 
 from __future__ import annotations
@@ -10,14 +14,35 @@ from __future__ import annotations
 import platform
 import ssl
 import threading
+import weakref
 from pathlib import Path
 from typing import TypeAlias
 
 import certifi
 
 from pool_manager.config import PoolConfig
+from pool_manager.core.messages import TransportFailure
+from pool_manager.runtimes.alpn import Offering, Plain
 
 _Key: TypeAlias = tuple[object, ...]
+
+
+def offering(config: PoolConfig, contexts: ContextCache) -> ssl.SSLContext:
+    """
+    Give what a connection of a pool with *config* is encrypted by: offers what the config allows.
+
+    Raises:
+        TransportFailure: A file of CAs or a certificate cannot be read.
+    """
+    try:
+        return contexts.offering(config)
+    except OSError as error:  # ssl.SSLError is one: a file of certificates that is none
+        raise TransportFailure("ConnectError", f"no TLS context can be made: {error}") from error
+
+
+def protocols(config: PoolConfig) -> list[str]:
+    """Name what ALPN offers (RFC 7301, 3.1), the preferred one first."""
+    return ["h2"] * config.http2 + ["http/1.1"] * config.http1
 
 
 class ContextCache:
@@ -31,6 +56,12 @@ class ContextCache:
     def __init__(self) -> None:
         self._contexts: dict[_Key, ssl.SSLContext] = {}
         self._building: dict[_Key, threading.Lock] = {}
+        # A config refers to its context, never the other way: both can be collected.
+        self._offerings: weakref.WeakKeyDictionary[PoolConfig, Offering] = weakref.WeakKeyDictionary()
+
+    def has(self, config: PoolConfig) -> bool:
+        """Whether `get` and `offering` give at once, with no file to read."""
+        return not isinstance(config.verify, bool | str) or _key(config) in self._contexts
 
     def get(self, config: PoolConfig) -> ssl.SSLContext:
         """
@@ -39,10 +70,9 @@ class ContextCache:
         Raises:
             OSError, ssl.SSLError: A file of CAs or a certificate cannot be read.
         """
-        if isinstance(config.verify, ssl.SSLContext):
-            return config.verify
-        # ALPN is set on the context, so that protocols are part of what it is.
-        key = (config.verify, config.cert, config.trust_store, config.http1, config.http2)
+        if not isinstance(config.verify, bool | str):
+            return config.verify  # "is it an ssl.SSLContext" has two answers, see `alpn.Plain`
+        key = _key(config)
         context = self._contexts.get(key)
         if context is None:
             with self._building.setdefault(key, threading.Lock()):
@@ -51,11 +81,36 @@ class ContextCache:
                     context = self._contexts[key] = _build(config)
         return context
 
+    def offering(self, config: PoolConfig) -> ssl.SSLContext:
+        """
+        Give the context for *config*, with its protocols on offer and no others.
+
+        Ours are treated as the caller's: the borrowed engine, in another thread, puts
+        a list of its own on those. A context with a `wrap_bio` of its own (truststore's)
+        is used as it is: what it offers is its owner's business.
+
+        Raises:
+            OSError, ssl.SSLError: As `get`.
+        """
+        context = self.get(config)
+        if type(context) is not Plain:
+            return context
+        offer = self._offerings.get(config)
+        if offer is None or not offer.still_mirrors(context):
+            offer = self._offerings[config] = Offering.of(context, protocols(config))
+        return offer
+
     def clear(self) -> None:
         """Forget every context: certificates on disk were renewed, or this is a forked child."""
         # Replaced, not emptied: another thread, or one that fork left behind, may be building.
         self._contexts = {}
         self._building = {}
+        self._offerings = weakref.WeakKeyDictionary()
+
+
+def _key(config: PoolConfig) -> _Key:
+    # ALPN is set on the context, so that protocols are part of what it is.
+    return (config.verify, config.cert, config.trust_store, config.http1, config.http2)
 
 
 def _build(config: PoolConfig) -> ssl.SSLContext:
@@ -72,6 +127,7 @@ def _build(config: PoolConfig) -> ssl.SSLContext:
         context = _with_store(config.trust_store)
     if config.cert is not None:
         context.load_cert_chain(*((config.cert,) if isinstance(config.cert, str) else config.cert))
+    context.set_alpn_protocols(protocols(config))
     return context
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import http.server
 import ssl
 import threading
@@ -18,13 +17,11 @@ import certifi
 import httpx
 import httpx2
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.name import _ASN1Type
 
 import pool_manager.runtimes.tls as contexts
 from pool_manager import ConfigError, PoolConfig, PoolManager
-from tests.support.certificates import Certificates
+from tests.support.certificates import Certificates, hashed_directory
 from tests.support.hypercorn_server import HypercornServer
 
 LIBRARIES: Final = (httpx, httpx2)
@@ -83,19 +80,6 @@ def refused(manager: PoolManager, library: ModuleType, url: str, **kwargs: Any) 
         assert "certificate verify failed" in str(error)  # noqa: PT017 - as above
         return True
     return False
-
-
-def hashed_directory(ca_file: Path, folder: Path) -> str:
-    """Put a CA where OpenSSL looks for it: under the hash of its subject, in canonical form."""
-    folder.mkdir()
-    subject = x509.load_pem_x509_certificate(ca_file.read_bytes()).subject
-    canonical = x509.Name(
-        x509.NameAttribute(attribute.oid, str(attribute.value).lower(), _type=_ASN1Type.UTF8String)
-        for attribute in subject
-    )
-    digest = hashlib.sha1(canonical.public_bytes()[2:], usedforsecurity=False).digest()
-    (folder / f"{int.from_bytes(digest[:4], 'little'):08x}.0").write_bytes(ca_file.read_bytes())
-    return str(folder)
 
 
 # A server that looks at its client

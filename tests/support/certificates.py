@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 import threading
 from pathlib import Path
 
 import attrs
 import trustme
+from cryptography import x509
+from cryptography.x509.name import _ASN1Type
 
 SERVER_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -72,3 +75,16 @@ class Certificates:
         certificate.cert_file.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(certificate.key_file)
         return certificate
+
+
+def hashed_directory(ca_file: Path, folder: Path) -> str:
+    """Put a CA where OpenSSL looks for it: under the hash of its subject, in canonical form."""
+    folder.mkdir()
+    subject = x509.load_pem_x509_certificate(ca_file.read_bytes()).subject
+    canonical = x509.Name(
+        x509.NameAttribute(attribute.oid, str(attribute.value).lower(), _type=_ASN1Type.UTF8String)
+        for attribute in subject
+    )
+    digest = hashlib.sha1(canonical.public_bytes()[2:], usedforsecurity=False).digest()
+    (folder / f"{int.from_bytes(digest[:4], 'little'):08x}.0").write_bytes(ca_file.read_bytes())
+    return str(folder)

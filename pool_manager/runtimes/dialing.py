@@ -1,0 +1,246 @@
+"""
+Dialing on asyncio and uvloop: from a host and a port to a protocol that is connected.
+
+Names are looked up, addresses raced, and TLS spoken to the end of its handshake.
+No time is bounded here: a dial runs in a task of the pool's, which cancels it,
+and wherever that happens no socket, transport or task stays behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
+
+import attrs
+
+from pool_manager.config import PoolConfig
+from pool_manager.core.messages import TransportFailure
+from pool_manager.runtimes import tls
+from pool_manager.runtimes.connecting import Connector
+from pool_manager.runtimes.flights import Flights
+from pool_manager.runtimes.racing import AddressInfo, first_to_connect, interleaved
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+_Attaching: TypeAlias = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
+
+_MAX_PORT: Final = 65535
+_NEVER: Final = 365 * 24 * 3600.0  # seconds; a loop wants some limit for a handshake, the pool has its own
+_GOODBYE: Final = 2.0  # seconds for the peer to answer our close_notify; with the loops' 30, sockets pile up
+
+# What OpenSSL says of a peer whose first bytes are no TLS.
+_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
+
+
+@attrs.frozen
+class Address:
+    """
+    Where to connect.
+
+    Attributes:
+        scheme: http, https, ws or wss.
+
+        host: The host, IDNA-encoded, without brackets; an IPv6 address may carry a ``%scope``.
+
+        port: The port.
+
+        server_name: The name to ask for, and to verify, instead of the host (TLS only).
+    """
+
+    scheme: str
+    host: str
+    port: int
+    server_name: str | None = None
+
+    def __str__(self) -> str:
+        """Name it for an error."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def tls_name(self) -> str:
+        """The name for SNI and certificates: no final dot (RFC 6066, 3), and no scope, which is local."""
+        return (self.server_name or self.host).partition("%")[0].removesuffix(".")
+
+
+class Dialer:
+    """Opens the connections of one pool, in its event loop."""
+
+    def __init__(self, config: PoolConfig, contexts: tls.ContextCache) -> None:
+        self._config = config
+        self._contexts = contexts
+        self._connector = Connector(config)
+        self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
+        self._builds: Flights[ssl.SSLContext] = Flights()
+
+    async def dial(self, address: Address, make_protocol: Callable[[], P]) -> P:
+        """
+        Connect to *address*, and give the protocol with its connection made.
+
+        A server may have hung up again by the time this returns; then the
+        protocol was told so by `connection_lost`.
+
+        Raises:
+            TransportFailure: A ConnectError that says what failed, with its cause.
+        """
+        context = await self._context_for(address)
+        if self._config.uds is not None:
+            connection = await self._connect_unix(self._config.uds)
+        else:
+            connection = await self._connect(address)
+        return await _attach(connection, address, context, make_protocol)
+
+    async def _context_for(self, address: Address) -> ssl.SSLContext | None:
+        if address.scheme not in ("https", "wss"):
+            return None
+        context = await self._context()
+        try:
+            # A rehearsal: a name that cannot be asked for is refused before anybody is connected to.
+            context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=address.tls_name)
+        except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
+            raise _failure(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+        return context
+
+    async def _context(self) -> ssl.SSLContext:
+        """Give the context. Where CAs have to be read a thread does it, and the loop goes on."""
+        if self._contexts.has(self._config):
+            return tls.offering(self._config, self._contexts)
+        loop = asyncio.get_running_loop()
+        return await self._builds.join(
+            None, lambda: loop.run_in_executor(None, tls.offering, self._config, self._contexts)
+        )
+
+    async def _connect_unix(self, path: str) -> socket.socket:
+        try:
+            return await self._connector.unix(path)
+        except OSError as error:
+            raise _failure(f"{_ALL_FAILED}: {path} ({_why(error)})") from error
+
+    async def _connect(self, address: Address) -> socket.socket:
+        if not 0 < address.port <= _MAX_PORT:
+            raise _failure(f"cannot connect to {address}: a port is a number from 1 to {_MAX_PORT}")
+        found = await self._resolve(address)
+        candidates = interleaved(info for info in found if self._connector.may_reach(info))
+        if not candidates:
+            local = self._config.local_address or "this machine"
+            raise _failure(f"cannot connect to {address}: it has no address that {local} can reach")
+        try:
+            return await first_to_connect(candidates, self._connector.tcp)
+        except ExceptionGroup as group:
+            cause = group.exceptions[0] if len(group.exceptions) == 1 else group
+            raise _failure(_all_failed(address, candidates, group.exceptions)) from cause
+
+    async def _resolve(self, address: Address) -> Sequence[AddressInfo]:
+        key = (address.host, address.port)
+        try:
+            return _literal(*key) or await self._look_ups.join(key, lambda: look_up(*key))
+        except (OSError, ValueError) as error:  # ValueError: not ASCII, or a NUL in it
+            raise _failure(f"cannot resolve {address.host}: {_why(error)}") from error
+
+
+def _literal(host: str, port: int) -> Sequence[AddressInfo]:
+    """Give the one address that *host* is, without look-up or thread; nothing if it is a name."""
+    try:
+        return socket.getaddrinfo(
+            host.encode("ascii"), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        return []
+
+
+async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
+    """Ask the system for the addresses of *host*: the one place where DNS happens."""
+    # In bytes: Python would take a string through IDNA, which was done, and refuse some names that work.
+    return await asyncio.get_running_loop().getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+
+
+async def _attach(
+    connection: socket.socket,
+    address: Address,
+    context: ssl.SSLContext | None,
+    make_protocol: Callable[[], P],
+) -> P:
+    """Hand a connected socket to the loop, with the protocol on top and TLS between them."""
+    loop = asyncio.get_running_loop()
+    try:
+        protocol = make_protocol()
+    except BaseException:
+        connection.close()
+        raise
+    tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
+    create: Callable[..., Any] = loop.create_connection if tcp else loop.create_unix_connection
+    options: dict[str, Any] = {}
+    if context is not None:
+        options = {
+            "ssl": context,
+            "server_hostname": address.tls_name,
+            "ssl_handshake_timeout": _NEVER,
+            "ssl_shutdown_timeout": _GOODBYE,
+        }
+    attaching = loop.create_task(create(lambda: protocol, sock=connection, **options))
+    if type(loop).__module__ == "uvloop":
+        # It closes the descriptor, but the socket object forgets it only if all goes well, and would
+        # close it again when it is collected: somebody else's by then (uvloop issues 645 and 738).
+        attaching.add_done_callback(lambda _: connection.detach())
+    await _settled(attaching, connection)
+    try:
+        attaching.result()
+    except OSError as error:
+        what = "the connection to" if context is None else "TLS with"
+        raise _failure(f"{what} {address} failed: {_why_no_tls(error)}") from error
+    return protocol
+
+
+async def _settled(attaching: _Attaching, connection: socket.socket) -> None:
+    """
+    Wait until *attaching* is done. Cancelled, cut the connection, and see *attaching* fail by that.
+
+    It is not cancelled itself, which no loop does well: asyncio goes on with a
+    handshake that was about to begin, and after one waits for the peer's goodbye;
+    uvloop keeps the timer for the handshake, and all that hangs on it.
+    """
+    try:
+        await asyncio.wait([attaching])
+    except asyncio.CancelledError:
+        attaching.add_done_callback(_discard)
+        with contextlib.suppress(OSError):  # closed, by us or by the peer
+            connection.shutdown(socket.SHUT_RDWR)
+        await asyncio.wait([attaching])
+        raise
+
+
+def _discard(attaching: _Attaching) -> None:
+    if not attaching.cancelled() and attaching.exception() is None:
+        attaching.result()[0].abort()
+
+
+# What went wrong, in words. "All connection attempts failed" is what users of httpx know.
+
+_ALL_FAILED: Final = "All connection attempts failed"
+
+
+def _failure(message: str) -> TransportFailure:
+    return TransportFailure("ConnectError", message)
+
+
+def _all_failed(address: Address, tried: Sequence[AddressInfo], errors: Sequence[BaseException]) -> str:
+    reasons: list[str] = []
+    for info, error in zip(tried, errors, strict=True):
+        literal = str(info[4][0])
+        reasons.append(_why(error) if literal == address.host else f"{literal}: {_why(error)}")
+    return f"{_ALL_FAILED}: {address} ({'; '.join(reasons)})"
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, OSError) and str(error.strerror).startswith("Connect call failed"):
+        return f"[Errno {error.errno}] {os.strerror(error.errno or 0)}"  # asyncio says where instead of why
+    return str(error) or type(error).__name__
+
+
+def _why_no_tls(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
+        return f"{error} (is this a port for plain HTTP?)"
+    return str(error) or "the server hung up during the handshake"
