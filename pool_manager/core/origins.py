@@ -172,6 +172,8 @@ class Origin:
 
         unattempted: Of those, the ones for whose sake nothing is being dialed.
 
+        kept_out: How many wait for the lane to let them in.
+
         idle: HTTP/1.1 connections that nobody holds, the newest last.
 
         shared: HTTP/2 connections that had a free slot when they were put here: a heap, the oldest first.
@@ -201,6 +203,7 @@ class Origin:
     streams: int
     waiters: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
     unattempted: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    kept_out: int = 0
     idle: dict[Connection, None] = attrs.field(factory=dict)
     shared: list[tuple[int, Connection]] = attrs.field(factory=list)
     dials: dict[Connection, None] = attrs.field(factory=dict)

@@ -171,9 +171,11 @@ class Scheduler:
                 raise self._overloaded()
         else:
             if self._waiting >= self._limits.max_pending:
+                self._forget(origin)
                 raise self._overloaded()
             ticket.place = Place.LANE
             lane.queue[ticket] = None
+            origin.kept_out += 1
             self._waiting += 1
         return ticket
 
@@ -210,6 +212,7 @@ class Scheduler:
             return
         if place is Place.LANE:
             del origin.lane.queue[ticket]
+            origin.kept_out -= 1
             self._waiting -= 1
             self._settle(origin, now)
             return
@@ -344,6 +347,7 @@ class Scheduler:
             queued, lane.queue = lane.queue, OrderedDict()
             for ticket in queued:
                 ticket.place, ticket.error = Place.GONE, _closed()
+                ticket.origin.kept_out -= 1
                 self.effects.append(Wake(ticket))
                 self._waiting -= 1
         for origin in [*self._origins.values()]:
@@ -442,6 +446,7 @@ class Scheduler:
         lane.in_flight -= 1
         if lane.queue and lane.in_flight < lane.max_in_flight:
             ticket, _ = lane.queue.popitem(last=False)
+            ticket.origin.kept_out -= 1
             self._waiting -= 1
             lane.in_flight += 1
             ticket.number = next(self._numbers)  # it waits for a connection from now on
@@ -509,7 +514,7 @@ class Scheduler:
         if self._idle > self._limits.max_keepalive_connections:
             oldest = self._longest_idle(self._lanes.values())
             assert oldest is not None
-            self._close(oldest)
+            self._evict(oldest)
 
     def _rouse(self, connection: Connection) -> None:
         """Take *connection* from the idle ones, if it is one."""
@@ -522,6 +527,11 @@ class Scheduler:
     def _longest_idle(lanes: Iterable[LaneState]) -> Connection | None:
         oldest = [next(iter(lane.idle)) for lane in lanes if lane.idle]
         return min(oldest, key=lambda connection: connection.idle_since, default=None)
+
+    def _evict(self, connection: Connection) -> None:
+        """Close an idle connection for the sake of others; its origin may have been known for that alone."""
+        self._close(connection)
+        self._forget(connection.origin)
 
     def _drain(self, connection: Connection) -> None:
         if connection.phase is not Phase.OPEN:
@@ -655,7 +665,7 @@ class Scheduler:
             idle = self._longest_idle(lanes)
             if idle is None:
                 return False
-            self._close(idle)
+            self._evict(idle)
         return True
 
     def _starve(self, origin: Origin) -> None:
@@ -709,9 +719,15 @@ class Scheduler:
             self._feed(now)
         if not origin.dials:
             origin.dialing_since = None
-            if not origin.connections and not origin.waiters and self._origins.get(origin.key) is origin:
-                del self._origins[origin.key]
-                self.deadlines.discard(origin)
+            self._forget(origin)
+
+    def _forget(self, origin: Origin) -> None:
+        """Know *origin* no more if it has no connection and nobody waits for one, nor for its lane."""
+        if origin.connections or origin.waiters or origin.kept_out:
+            return
+        if self._origins.get(origin.key) is origin:  # else it was forgotten, and perhaps met again
+            del self._origins[origin.key]
+            self.deadlines.discard(origin)
 
     def _new_origin(self, key: OriginKey) -> Origin:
         config = self._config
