@@ -108,6 +108,10 @@ class Connection:
 
         ages: When it takes no new request any more.
 
+        idle_since: When it was last used, or opened; to be handed out unused does not count.
+
+        idle_until: When it closes, if it is idle.
+
         cause: The ticket that it is dialed for, while that waits.
 
         horizon: Tickets with smaller numbers were waiting when its dial began.

@@ -250,7 +250,8 @@ class Scheduler:
         origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
         self._remember(origin)
         self._opened += 1
-        connection.phase, connection.multiplexed, connection.opened = Phase.OPEN, multiplexed, now
+        connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
+        connection.opened = connection.idle_since = now
         connection.streams = self._at_most(origin.streams) if multiplexed else 1
         age = self._limits.max_connection_age
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
@@ -384,10 +385,11 @@ class Scheduler:
         """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
         while origin.idle:
             connection = next(reversed(origin.idle))
-            self._rouse(connection)
-            if now < connection.idle_until:
+            if now >= connection.idle_until:
+                self._close(connection)
+            else:
+                self._rouse(connection)
                 return connection
-            self._close(connection)
         while (shared := origin.oldest_shared()) is not None:
             if now >= shared.ages:
                 self._drain(shared)
@@ -467,6 +469,7 @@ class Scheduler:
         """Take one request off *connection*."""
         connection.in_use -= 1
         if used:
+            connection.idle_since = now
             connection.keep_alive = math.inf if keep_alive is None else keep_alive
         else:
             connection.requests -= 1
@@ -479,9 +482,9 @@ class Scheduler:
             elif now >= connection.ages:
                 self._drain(connection)
             else:
-                self._offer(connection, now, idle_since=now if used else connection.idle_since)
+                self._offer(connection, now)
 
-    def _offer(self, connection: Connection, now: float, idle_since: float | None = None) -> None:
+    def _offer(self, connection: Connection, now: float) -> None:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
         if connection.multiplexed:
@@ -491,26 +494,27 @@ class Scheduler:
         elif origin.waiters and not self._is_needed_elsewhere(origin):
             self._serve_first(origin, connection, now)
         if not connection.in_use and connection.phase is Phase.OPEN:
-            self._rest(connection, now, now if idle_since is None else idle_since)
+            self._rest(connection, now)
 
-    def _rest(self, connection: Connection, now: float, idle_since: float) -> None:
+    def _rest(self, connection: Connection, now: float) -> None:
         """Keep *connection* for later, if there is room for it and nobody starves (rules 6, 13, 19)."""
         if self._starving or not self._limits.max_keepalive_connections:
             self._close(connection)
             return
         server = connection.keep_alive
         server = max(server - SERVER_MARGIN, server / 2)
-        seconds = min(self._limits.keepalive_expiry, server, connection.ages - now)
-        connection.idle_since, connection.idle_until = idle_since, idle_since + seconds
-        if now >= connection.idle_until:
+        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
+        seconds = min(kept, connection.ages - now)
+        if seconds <= 0:
             self._close(connection)
             return
+        connection.idle_until = now + seconds
         if not connection.multiplexed:
             connection.origin.idle[connection] = None
         connection.origin.lane.idle[connection] = None
         self._idle += 1
-        if connection.idle_until != math.inf:
-            self.deadlines.set(connection, now, connection.idle_until - now)
+        if seconds != math.inf:
+            self.deadlines.set(connection, now, seconds)
         if self._idle > self._limits.max_keepalive_connections:
             oldest = self._longest_idle(self._lanes.values())
             assert oldest is not None
@@ -520,6 +524,7 @@ class Scheduler:
         """Take *connection* from the idle ones, if it is one."""
         if connection.origin.lane.idle.pop(connection, connection) is None:
             self._idle -= 1
+            connection.idle_until = math.inf
             connection.origin.idle.pop(connection, None)
             self.deadlines.discard(connection)
 

@@ -622,10 +622,43 @@ def test_an_unused_connection_has_been_idle_all_the_time() -> None:
     wire.want_closed()
 
 
+def test_a_new_connection_that_its_request_did_not_use_is_kept(h2: bool) -> None:
+    """It was dialed for a request that left at the last moment: the next one has it."""
+    pool = World()
+    caller, wire = pool.connected(h2=h2)
+    caller.unused()
+    wire.want_open()
+    later = pool.request()
+    later.want(wire)
+    assert pool.scheduler.stats().reused == 0
 
 
+def test_a_connection_that_went_from_hand_to_hand_is_not_old() -> None:
+    """Idle time counts from the last use, though it was handed on and given back unused."""
+    pool = World(http2=False, max_connections=1, keepalive_expiry=60)
+    first, wire = pool.connected()
+    first.finish()
+    pool.after(1)
+    second = pool.request()
+    pool.after(100)
+    third = pool.request()
+    second.finish()
+    third.want(wire)
+    assert third.ticket.idle_for == 0
+    third.unused()
+    wire.want_open()
+    pool.request().want(wire)
 
 
+def test_a_connection_over_http2_that_was_idle_once_is_handed_on() -> None:
+    """The time at which it would have expired then is nobody's business while it is in use."""
+    pool = World(http1=False, max_connections=1, max_streams_per_connection=1, keepalive_expiry=60)
+    wire = pool.idle(h2=True)
+    first = pool.request()
+    second = pool.request()
+    pool.after(100)
+    first.finish()
+    second.want(wire)
 
 
 @pytest.mark.parametrize(
@@ -746,6 +779,19 @@ def test_an_aged_connection_that_is_idle(h2: bool) -> None:
 
 
 
+def test_requests_on_a_connection_have_a_limit(h2: bool) -> None:
+    """The last one is let end; what was given back unused does not count."""
+    pool = World(max_requests_per_connection=2)
+    first, wire = pool.connected(h2=h2)
+    first.unused()
+    pool.request().finish()
+    wire.want_open()
+    last = pool.request()
+    last.want(wire)
+    other = pool.request()
+    other.want_waiting()
+    last.finish()
+    wire.want_closed()
 
 
 # Rule 8 and 9: HTTP/2
