@@ -150,7 +150,9 @@ class LaneState:
 
         idle: Connections that nobody holds, the longest unused first.
 
-        starved: Origins that would dial, had the pool room.
+        destitute: Origins that would dial, had the pool room, and have no connection at all.
+
+        starved: Origins that would dial, had the pool room, and have some.
     """
 
     max_in_flight: float
@@ -159,6 +161,7 @@ class LaneState:
     size: int = 0
     queue: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
     idle: OrderedDict[Connection, None] = attrs.field(factory=OrderedDict)
+    destitute: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
     starved: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
 
 

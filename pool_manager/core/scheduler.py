@@ -25,6 +25,7 @@ import math
 import random
 from collections import OrderedDict
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 import attrs
@@ -55,6 +56,10 @@ AGE_JITTER: Final = 0.05
 
 # Rule 13: seconds by which a connection is given up before the server may close it.
 SERVER_MARGIN: Final = 1.0
+
+
+_DESTITUTE: Final = attrgetter("destitute")
+_STARVED: Final = attrgetter("starved")
 
 
 @attrs.frozen
@@ -114,7 +119,6 @@ class Scheduler:
         self._connection_numbers = itertools.count(1)
         self._size = self._dialing = self._idle = self._waiting = self._starving = 0
         self._opened = self._reused = self._dials_failed = 0
-        self._destitute: OrderedDict[Origin, None] = OrderedDict()  # starved, and without any connection
         self._closed = False
         self.effects: list[Effect] = []
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
@@ -487,18 +491,20 @@ class Scheduler:
     def _offer(self, connection: Connection, now: float) -> None:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
-        if connection.multiplexed:
+        if origin.waiters and self._is_needed_elsewhere(connection):
+            self._close(connection)
+        elif connection.multiplexed:
             if connection.in_use < connection.streams:
                 origin.list_shared(connection)
             self._serve(origin, now)
-        elif origin.waiters and not self._is_needed_elsewhere(origin):
+        elif origin.waiters:
             self._serve_first(origin, connection, now)
         if not connection.in_use and connection.phase is Phase.OPEN:
             self._rest(connection, now)
 
     def _rest(self, connection: Connection, now: float) -> None:
-        """Keep *connection* for later, if there is room for it and nobody starves (rules 6, 13, 19)."""
-        if self._starving or not self._limits.max_keepalive_connections:
+        """Keep *connection* for later, if there is room for it (rules 6 and 13)."""
+        if not self._limits.max_keepalive_connections:
             self._close(connection)
             return
         server = connection.keep_alive
@@ -534,9 +540,12 @@ class Scheduler:
         return min(oldest, key=lambda connection: connection.idle_since, default=None)
 
     def _evict(self, connection: Connection) -> None:
-        """Close an idle connection for the sake of others; its origin may have been known for that alone."""
+        """Close an idle connection for the sake of others, and see to what its origin makes of it."""
         self._close(connection)
-        self._forget(connection.origin)
+        if connection.origin.waiters:  # for a stream: its server allows none
+            self._starve(connection.origin)
+        else:
+            self._forget(connection.origin)
 
     def _drain(self, connection: Connection) -> None:
         if connection.phase is not Phase.OPEN:
@@ -573,12 +582,16 @@ class Scheduler:
     # Dials
 
     def _dial(self, origin: Origin, now: float) -> None:
-        """Dial as many as are due (rule 2), as far as there is room (rule 19)."""
-        while self._wants_dial(origin, now):
-            if not self._make_room(origin.lane):
+        """Dial as many as are due (rule 2), as far as there is room; who starves already goes first (19)."""
+        while not self._starving and self._wants_dial(origin, now):
+            if self._make_room(origin.lane):
+                self._begin_dial(origin, now)
+            else:
                 self._starve(origin)
-                return
-            self._begin_dial(origin, now)
+        if self._starving:
+            if self._wants_dial(origin, now):
+                self._starve(origin)
+            self._feed(now)
 
     def _wants_dial(self, origin: Origin, now: float) -> bool:
         """Tell whether more wait than dials will serve, and nothing speaks against another (rules 2, 9)."""
@@ -610,7 +623,6 @@ class Scheduler:
         origin.lane.size += 1
         self._size += 1
         self._dialing += 1
-        self._destitute.pop(origin, None)
         self.effects.append(Dial(connection))
 
     def _end_dial(self, connection: Connection) -> None:
@@ -663,65 +675,74 @@ class Scheduler:
 
     def _make_room(self, lane: LaneState) -> bool:
         """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
-        while not self._has_room(lane):
-            lanes = [
-                other for other in self._lanes.values() if other is lane or other.size > 1 or not lane.size
-            ]
-            idle = self._longest_idle(lanes)
-            if idle is None:
-                return False
-            self._evict(idle)
+        if self._has_room(lane):
+            return True
+        idle = self._longest_idle(other for other in self._lanes.values() if _gives_room(other, lane))
+        if idle is None:
+            return False
+        self._evict(idle)
         return True
 
     def _starve(self, origin: Origin) -> None:
         """Note that *origin* would dial, had the pool room."""
-        if origin not in origin.lane.starved:
-            origin.lane.starved[origin] = None
+        lane = origin.lane
+        if origin.connections:
+            if origin not in lane.destitute and origin not in lane.starved:
+                lane.starved[origin] = None
+                self._starving += 1
+        elif origin not in lane.destitute:
+            self._sate(origin)
+            lane.destitute[origin] = None
             self._starving += 1
-            if not origin.connections:
-                self._destitute[origin] = None
 
     def _sate(self, origin: Origin) -> None:
-        if origin.lane.starved.pop(origin, origin) is None:
+        lane = origin.lane
+        if lane.starved.pop(origin, origin) is None or lane.destitute.pop(origin, origin) is None:
             self._starving -= 1
-            self._destitute.pop(origin, None)
 
-    def _is_needed_elsewhere(self, origin: Origin) -> bool:
+    def _is_needed_elsewhere(self, connection: Connection) -> bool:
         """
-        Tell whether an origin without any connection has waited longer than this one's first.
+        Tell whether an origin without any connection has waited longer for room than this one's first waiter.
 
         Only then is a connection taken from an origin that has a use for it: else two busy origins would
-        trade a handshake for each request.
+        trade a handshake for each request. One that has served nobody yet is not taken.
         """
-        if not self._destitute:
+        if not self._starving or connection.in_use or not connection.requests:
             return False
-        other = next(iter(self._destitute))
-        return not other.waiters or next(iter(other.waiters)).number < next(iter(origin.waiters)).number
+        lane, first = connection.origin.lane, _first_number(connection.origin)
+        return any(
+            _first_number(next(iter(other.destitute))) < first
+            for other in self._lanes.values()
+            if other.destitute and _gives_room(lane, other)
+        )
 
     def _feed(self, now: float) -> None:
-        """Give room to those that starve, one dial each in turn."""
-        for lane in self._lanes.values():
-            while lane.starved:
-                origin = next(iter(lane.starved))
+        """Give room to those that starve, first to those without any connection; one dial each in turn."""
+        for needy in (_DESTITUTE, _STARVED):
+            lanes = [lane for lane in self._lanes.values() if needy(lane)]
+            while lanes:
+                lane = min(lanes, key=lambda lane: _first_number(next(iter(needy(lane)))))
+                origin = next(iter(needy(lane)))
                 if self._wants_dial(origin, now) and not self._make_room(lane):
-                    break
+                    lanes.remove(lane)
+                    continue
                 self._sate(origin)
                 if self._wants_dial(origin, now):
                     self._begin_dial(origin, now)
                     if self._wants_dial(origin, now):
                         self._starve(origin)
+                if not needy(lane):
+                    lanes.remove(lane)
 
     # Origins
 
     def _settle(self, origin: Origin, now: float) -> None:
         """Do what follows from whatever has changed: serve, dial, feed, forget."""
-        if origin.waiters:
+        if origin.waiters or self._starving:
             self._serve(origin, now)
-            self._dial(origin, now)
-        if self._starving:
             if not origin.waiters:
                 self._sate(origin)
-            self._feed(now)
+            self._dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
             self._forget(origin)
@@ -765,6 +786,16 @@ def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
     if lane is None:
         return math.inf, limits.max_connections_per_origin
     return lane.max_in_flight, min(lane.max_connections_per_origin, limits.max_connections_per_origin)
+
+
+def _gives_room(giver: LaneState, taker: LaneState) -> bool:
+    """Tell whether *taker* may have another connection when one of *giver* goes: no lane gives its last."""
+    return giver is taker or giver.size > 1 or not taker.size
+
+
+def _first_number(origin: Origin) -> int:
+    """Give the number of who waits longest."""
+    return next(iter(origin.waiters)).number if origin.waiters else 0
 
 
 def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:

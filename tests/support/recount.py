@@ -210,8 +210,15 @@ def _forgotten(world: World) -> None:
     wanted = {wire.key for wire in alive(world)} | {caller.key for caller in world.callers if caller.waiting}
     assert set(scheduler._origins) == wanted
     for lane in scheduler._lanes.values():
-        assert all(scheduler._origins.get(origin.key) is origin for origin in lane.starved)
-        assert all(origin.waiters for origin in lane.starved), "starves, and nobody waits"
+        for origin in [*lane.starved, *lane.destitute]:
+            assert scheduler._origins.get(origin.key) is origin
+            assert origin.waiters, "starves, and nobody waits"
+        assert not set(lane.starved) & set(lane.destitute)
+        assert all(origin.connections for origin in lane.starved)
+        assert not any(origin.connections for origin in lane.destitute)
+    assert scheduler._starving == sum(
+        len(lane.starved) + len(lane.destitute) for lane in scheduler._lanes.values()
+    )
 
 
 def _waiting(world: World, key: OriginKey) -> int:

@@ -1048,6 +1048,23 @@ def test_an_origin_that_starves_is_fed_by_another_that_falls_idle(h2: bool) -> N
     assert third.wire is not None
 
 
+def test_a_busy_origin_cannot_starve_another() -> None:
+    """Its connection goes to who has waited longer than its own, if that has none at all."""
+    pool = World(http2=False, max_connections=1)
+    first, wire = pool.connected("a")
+    second = pool.request("a")
+    other = pool.request("b")
+    third = pool.request("a")
+    first.finish()
+    second.want(wire)
+    second.finish()
+    wire.want_closed()
+    dial = pool.want_dial("b")
+    dial.finish()
+    other.want(dial)
+    other.finish()
+    pool.want_dial("a").finish()
+    assert third.wire is not None
 
 
 def test_two_busy_origins_do_not_trade_handshakes() -> None:
@@ -1063,6 +1080,26 @@ def test_two_busy_origins_do_not_trade_handshakes() -> None:
     assert pool.scheduler.stats().opened == 2
 
 
+@pytest.mark.parametrize("how", ["broken", "fail"])
+def test_an_origin_that_keeps_nothing_cannot_starve_another(how: str) -> None:
+    """A place that comes free goes to who waits for one, not to whose connection it was."""
+    pool = World(http2=False, max_connections=1)
+    first = pool.request("a")
+    dial = pool.want_dial("a")
+    if how == "broken":
+        dial.finish()
+    other = pool.request("b")
+    later = pool.request("a")
+    if how == "broken":
+        first.broken()
+    else:
+        dial.fail()
+    dial = pool.want_dial("b")
+    dial.finish()
+    other.want(dial)
+    other.finish()
+    pool.want_dial("a").finish()
+    assert later.wire is not None
 
 
 def test_a_failing_origin_that_lost_its_last_connection_does_not_starve() -> None:
@@ -1097,6 +1134,23 @@ def test_evicting_the_last_connection_of_an_origin_forgets_it(h2: bool) -> None:
         pool.idle(f"host{number}", h2=h2)
 
 
+def test_an_idle_connection_without_streams_is_evicted_and_its_origin_dialed() -> None:
+    """Who waits for an overloaded server is not forgotten when its only connection goes for another."""
+    pool = World(http1=False, max_connections=1, max_h2_connections_per_origin=1)
+    caller, wire = pool.connected("a", h2=True)
+    wire.settings(0)
+    caller.finish()
+    waiter = pool.request("a")
+    pool.want_no_dial()
+    pool.after(2)
+    other = pool.request("b")
+    wire.want_closed()
+    dial = pool.want_dial("b")
+    dial.finish(h2=True)
+    other.want(dial)
+    other.finish()
+    pool.want_dial("a").finish(h2=True)
+    assert waiter.wire is not None
 
 
 # Retries keep their place
