@@ -278,21 +278,19 @@ class Scheduler:
         """
         if connection.phase is not Phase.DIALING:
             return
-        origin, cause = connection.origin, connection.cause
+        origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
         self._dials_failed += 1
         self._end_dial(connection)
         self._drop(connection)
         if origin.usable:
             self._back_off(origin, now)
-            if cause is not None and origin.speaks is Speaks.HTTP1:
-                self._fail(cause, error, now)
+            if origin.speaks is not Speaks.HTTP1:
+                told = []
         elif origin.dials:
             origin.in_doubt = True
-            if cause is not None:
-                self._fail(cause, error, now)
         else:
-            while origin.waiters and (first := next(iter(origin.waiters))).number < connection.horizon:
-                self._fail(first, error, now)
+            told = [*itertools.takewhile(lambda ticket: ticket.number < connection.horizon, origin.waiters)]
+        self._fail(told, error, now)
         self._settle(origin, now)
 
     def allow(self, connection: Connection, now: float, streams: int) -> None:
@@ -356,8 +354,7 @@ class Scheduler:
                 self.effects.append(Wake(ticket))
                 self._waiting -= 1
         for origin in [*self._origins.values()]:
-            for ticket in [*origin.waiters]:
-                self._fail(ticket, _closed(), now)
+            self._fail([*origin.waiters], _closed(), now)
         for connection in self.connections():
             self._close(connection)
         for origin in [*self._origins.values()]:
@@ -440,12 +437,14 @@ class Scheduler:
             self.deadlines.set(ticket.dial, now, ORPHAN_GRACE)
             ticket.dial = None
 
-    def _fail(self, ticket: Ticket, error: TransportFailure | PoolError, now: float) -> None:
-        """Have *ticket* wait no longer. Each gets an error of its own: tracebacks are written into it."""
-        self._dequeue(ticket, now)
-        ticket.place, ticket.error = Place.GONE, _copy(error)
-        self.effects.append(Wake(ticket))
-        self._leave_lane(ticket.origin.lane, now)
+    def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
+        """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
+        for ticket in tickets:
+            self._dequeue(ticket, now)
+            ticket.place, ticket.error = Place.GONE, _copy(error)
+            self.effects.append(Wake(ticket))
+        for ticket in tickets:  # after all of them: who comes in now must not find them waiting
+            self._leave_lane(ticket.origin.lane, now)
 
     def _leave_lane(self, lane: LaneState, now: float) -> None:
         """Let the next request of the lane in."""
@@ -655,6 +654,8 @@ class Scheduler:
         self._settle(origin, now)
 
     def _back_off(self, origin: Origin, now: float) -> None:
+        if now < origin.retry_at:
+            return  # what fails together fails once
         seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
         origin.failures = min(origin.failures + 1, 10)
         origin.retry_at = now + seconds

@@ -489,6 +489,20 @@ def test_backing_off() -> None:
     assert origin.retry_at - pool.now == pytest.approx(1, rel=0.1)
 
 
+def test_dials_that_fail_together_back_off_once() -> None:
+    """A burst of ten that is refused is one failure, not ten: the next is dialed a second later."""
+    pool = World(http2=False)
+    pool.connected()
+    for _ in range(10):
+        pool.request()
+    late = pool.request
+    for dial in [pool.want_dial() for _ in range(10)]:
+        dial.fail()
+    waiter = late()
+    pool.want_no_dial()
+    pool.after(1.2)
+    pool.want_dial().finish()
+    assert waiter.wire is not None
 
 
 def test_a_dial_that_is_too_slow_is_replaced() -> None:
@@ -1173,3 +1187,25 @@ def test_a_request_that_is_sent_again_goes_to_the_front() -> None:
 
 
 
+
+
+def test_who_is_let_in_by_a_failure_is_not_dialed_for_those_that_failed() -> None:
+    """The lane lets one in for five that fail: one dial is begun, for that one."""
+    pool = World(lanes=[Lane("slow", max_in_flight=5)])
+    first = pool.request(lane="slow")
+    dial = pool.want_dial()
+    callers = [first, *(pool.request(lane="slow") for _ in range(4))]
+    dial.fail()
+    first.want_error()
+    again = pool.want_dial()
+    pool.want_no_dial()
+    late = pool.request(lane="slow")
+    kept_out = pool.request(lane="slow")
+    again.fail()
+    for caller in callers[1:]:
+        caller.want_error()
+    for caller in (late, kept_out):
+        caller.want_waiting()
+    dial = pool.want_dial()
+    pool.want_no_dial()
+    assert dial.connection.cause is late.ticket
