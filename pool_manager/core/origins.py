@@ -63,6 +63,8 @@ class Ticket:
     Attributes:
         number: Its place among all that wait; a request that is sent again keeps it.
 
+        arrived: When it began to wait for a connection, counted as `number` is.
+
         asked: When it came.
 
         connection: What it was given.
@@ -76,12 +78,51 @@ class Ticket:
 
     origin: Origin
     number: int
+    arrived: int
     asked: float
     place: Place = Place.QUEUE
     connection: Connection | None = None
     error: TransportFailure | PoolError | None = None
     idle_for: float = 0.0
     dial: Connection | None = None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether the request is sent again."""
+        return self.number < self.arrived
+
+    def arrive(self, number: int) -> None:
+        """Begin to wait for a connection, now that the lane lets it in."""
+        if not self.is_back:
+            self.number = number
+        self.arrived = number
+
+
+class Queue(OrderedDict[Ticket, None]):
+    """
+    Tickets that wait, in the order in which they came; `first` is the one with the smallest number.
+
+    Requests that are sent again have smaller numbers than all others: they stand in a heap besides.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._back: list[tuple[int, int, Ticket]] = []
+
+    def put(self, ticket: Ticket) -> None:
+        """Add *ticket*."""
+        self[ticket] = None
+        if ticket.is_back:
+            heapq.heappush(self._back, (ticket.number, ticket.arrived, ticket))
+
+    def first(self) -> Ticket:
+        """Find who is first; those that were sent again and have left are forgotten on the way."""
+        while self._back:
+            ticket = self._back[0][2]
+            if ticket in self:
+                return ticket
+            heapq.heappop(self._back)
+        return next(iter(self))
 
 
 @attrs.define(eq=False, repr=False)  # they refer to one another
@@ -159,7 +200,7 @@ class LaneState:
     max_connections_per_origin: float
     in_flight: int = 0
     size: int = 0
-    queue: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    queue: Queue = attrs.field(factory=Queue)
     idle: OrderedDict[Connection, None] = attrs.field(factory=OrderedDict)
     destitute: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
     starved: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
@@ -175,7 +216,7 @@ class Origin:
 
         streams: Requests at once that a further HTTP/2 connection is taken to allow.
 
-        waiters: Who waits, first come first.
+        waiters: Who waits.
 
         unattempted: Of those, the ones for whose sake nothing is being dialed.
 
@@ -208,7 +249,7 @@ class Origin:
     lane: LaneState
     speaks: Speaks
     streams: int
-    waiters: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    waiters: Queue = attrs.field(factory=Queue)
     unattempted: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
     kept_out: int = 0
     idle: dict[Connection, None] = attrs.field(factory=dict)

@@ -34,7 +34,17 @@ from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import TransportFailure
-from pool_manager.core.origins import Connection, LaneState, Origin, OriginKey, Phase, Place, Speaks, Ticket
+from pool_manager.core.origins import (
+    Connection,
+    LaneState,
+    Origin,
+    OriginKey,
+    Phase,
+    Place,
+    Queue,
+    Speaks,
+    Ticket,
+)
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
 from pool_manager.stats import EngineStats
 
@@ -162,7 +172,8 @@ class Scheduler:
         if origin is None:
             origin = self._origins[key] = self._new_origin(key)
         lane = origin.lane
-        ticket = Ticket(origin, number or next(self._numbers), now)
+        arrived = next(self._numbers)
+        ticket = Ticket(origin, number or arrived, arrived, now)
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
@@ -178,7 +189,7 @@ class Scheduler:
                 self._forget(origin)
                 raise self._overloaded()
             ticket.place = Place.LANE
-            lane.queue[ticket] = None
+            lane.queue.put(ticket)
             origin.kept_out += 1
             self._waiting += 1
         return ticket
@@ -289,7 +300,7 @@ class Scheduler:
         elif origin.dials:
             origin.in_doubt = True
         else:
-            told = [*itertools.takewhile(lambda ticket: ticket.number < connection.horizon, origin.waiters)]
+            told = [*itertools.takewhile(lambda ticket: ticket.arrived < connection.horizon, origin.waiters)]
         self._fail(told, error, now)
         self._settle(origin, now)
 
@@ -347,7 +358,7 @@ class Scheduler:
         """Close every connection, fail who waits, and refuse who comes."""
         self._closed = True
         for lane in self._lanes.values():
-            queued, lane.queue = lane.queue, OrderedDict()
+            queued, lane.queue = lane.queue, Queue()
             for ticket in queued:
                 ticket.place, ticket.error = Place.GONE, _closed()
                 ticket.origin.kept_out -= 1
@@ -376,9 +387,9 @@ class Scheduler:
                 self._hand(connection, ticket, now)
                 return
         self._waiting += 1
-        origin.waiters[ticket] = origin.unattempted[ticket] = None
-        if ticket.number < next(iter(origin.waiters)).number:
-            origin.waiters.move_to_end(ticket, last=False)
+        origin.waiters.put(ticket)
+        origin.unattempted[ticket] = None
+        if ticket.is_back:
             origin.unattempted.move_to_end(ticket, last=False)
         self._dial(origin, now)
 
@@ -421,7 +432,7 @@ class Scheduler:
             self._serve_first(origin, connection, now)
 
     def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
-        ticket = next(iter(origin.waiters))
+        ticket = origin.waiters.first()
         self._dequeue(ticket, now)
         self._hand(connection, ticket, now)
         self.effects.append(Wake(ticket))
@@ -450,11 +461,12 @@ class Scheduler:
         """Let the next request of the lane in."""
         lane.in_flight -= 1
         if lane.queue and lane.in_flight < lane.max_in_flight:
-            ticket, _ = lane.queue.popitem(last=False)
+            ticket = lane.queue.first()
+            del lane.queue[ticket]
             ticket.origin.kept_out -= 1
             self._waiting -= 1
             lane.in_flight += 1
-            ticket.number = next(self._numbers)  # it waits for a connection from now on
+            ticket.arrive(next(self._numbers))
             self._admit(ticket, now)
             if ticket.place is Place.CONNECTION:
                 self.effects.append(Wake(ticket))
@@ -796,7 +808,7 @@ def _gives_room(giver: LaneState, taker: LaneState) -> bool:
 
 def _first_number(origin: Origin) -> int:
     """Give the number of who waits longest."""
-    return next(iter(origin.waiters)).number if origin.waiters else 0
+    return origin.waiters.first().number if origin.waiters else 0
 
 
 def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:

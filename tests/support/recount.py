@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Place, Speaks, Ticket
+from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Place, Queue, Speaks, Ticket
 
 if TYPE_CHECKING:
     from tests.support.scheduling import Wire, World
@@ -63,8 +63,7 @@ def _callers(world: World) -> None:
     assert queued == {ticket for origin in origins for ticket in origin.waiters}
     assert in_lanes == {ticket for lane in scheduler._lanes.values() for ticket in lane.queue}
     for origin in origins:
-        numbers = [ticket.number for ticket in origin.waiters]
-        assert numbers == sorted(numbers), "the queue is out of order"
+        _in_order(origin.waiters)
         causes = {dial.cause for dial in origin.dials if dial.cause is not None}
         assert all(cause.dial is dial for dial in origin.dials if (cause := dial.cause) is not None)
         assert set(origin.unattempted) == set(origin.waiters) - causes
@@ -79,8 +78,17 @@ def _callers(world: World) -> None:
         ]
         assert lane.in_flight == len(inside)
         assert lane.in_flight <= world.in_flight(name)
+        _in_order(lane.queue)
         assert not lane.queue or lane.in_flight >= world.in_flight(name), "let in, and not told"
         assert all(ticket.origin.lane is lane for ticket in lane.queue)
+
+
+def _in_order(queue: Queue) -> None:
+    arrived = [ticket.arrived for ticket in queue]
+    assert arrived == sorted(set(arrived)), "the queue is out of order"
+    new = [ticket for ticket in queue if not ticket.is_back]
+    assert not queue or queue.first() is min(queue, key=lambda ticket: ticket.number)
+    assert all(ticket.number == ticket.arrived for ticket in new)
 
 
 def _connections(world: World) -> None:

@@ -1185,8 +1185,52 @@ def test_a_request_that_is_sent_again_goes_to_the_front() -> None:
     second.want(dial)
 
 
+def test_many_that_are_sent_again_keep_their_order() -> None:
+    """A server that goes away sends all of them back; those that came later wait behind them."""
+    pool = World(http1=False, max_streams_per_connection=4, max_h2_connections_per_origin=1)
+    first, wire = pool.connected(h2=True)
+    callers = [first, *(pool.request() for _ in range(3))]
+    later = [pool.request() for _ in range(2)]
+    wire.goaway()
+    again = {}
+    for index in (1, 0, 3, 2):
+        callers[index].leave(reusable=False)
+        again[index] = pool.request(again=callers[index])
+    dial = pool.want_dial()
+    dial.finish(h2=True)
+    assert [again[index].wire for index in range(4)] == [dial] * 4
+    for caller in later:
+        caller.want_waiting()
 
 
+def test_one_that_is_sent_again_does_not_hear_of_a_dial_that_was_begun_before() -> None:
+    """It came back later: another dial is made for it."""
+    pool = World()
+    first, wire = pool.connected(h2=True)
+    wire.goaway()
+    second = pool.request()
+    dial = pool.want_dial()
+    first.broken()
+    first = pool.request(again=first)
+    dial.fail()
+    second.want_error()
+    first.want_waiting()
+    pool.want_dial().finish(h2=True)
+    assert first.wire is not None
+
+
+def test_one_that_is_sent_again_goes_to_the_front_of_its_lane() -> None:
+    """Its lane lets it in before those that came later."""
+    pool = World(http2=False, lanes=[Lane("slow", max_in_flight=2)])
+    first, _ = pool.connected(lane="slow")
+    second, _ = pool.connected(lane="slow")
+    others = [pool.request(lane="slow") for _ in range(3)]
+    first.broken()
+    again = pool.request(lane="slow", again=first)
+    callers = [again, *others]
+    assert [Place.LANE, Place.QUEUE, Place.LANE, Place.LANE] == [caller.ticket.place for caller in callers]
+    second.broken()
+    assert [Place.QUEUE, Place.QUEUE, Place.LANE, Place.LANE] == [caller.ticket.place for caller in callers]
 
 
 def test_who_is_let_in_by_a_failure_is_not_dialed_for_those_that_failed() -> None:
