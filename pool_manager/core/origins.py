@@ -67,6 +67,8 @@ class Ticket:
 
         asked: When it came.
 
+        since: When it began to wait for a connection: `asked`, or when its lane let it in.
+
         connection: What it was given.
 
         error: Why it will be given nothing.
@@ -80,6 +82,7 @@ class Ticket:
     number: int
     arrived: int
     asked: float
+    since: float
     place: Place = Place.QUEUE
     connection: Connection | None = None
     error: TransportFailure | PoolError | None = None
@@ -91,11 +94,11 @@ class Ticket:
         """Whether the request is sent again."""
         return self.number < self.arrived
 
-    def arrive(self, number: int) -> None:
+    def arrive(self, number: int, now: float) -> None:
         """Begin to wait for a connection, now that the lane lets it in."""
         if not self.is_back:
             self.number = number
-        self.arrived = number
+        self.arrived, self.since = number, now
 
 
 class Queue(OrderedDict[Ticket, None]):

@@ -173,7 +173,7 @@ class Scheduler:
             origin = self._origins[key] = self._new_origin(key)
         lane = origin.lane
         arrived = next(self._numbers)
-        ticket = Ticket(origin, number or arrived, arrived, now)
+        ticket = Ticket(origin, number or arrived, arrived, now, now)
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
@@ -250,7 +250,7 @@ class Scheduler:
         """
         origin = ticket.origin
         if ticket.place is Place.QUEUE and not origin.usable and origin.dialing_since is not None:
-            return max(origin.dialing_since, ticket.asked)
+            return max(origin.dialing_since, ticket.since)
         return None if ticket.dial is None else ticket.dial.begun
 
     # What connections do
@@ -466,7 +466,7 @@ class Scheduler:
             ticket.origin.kept_out -= 1
             self._waiting -= 1
             lane.in_flight += 1
-            ticket.arrive(next(self._numbers))
+            ticket.arrive(next(self._numbers), now)
             self._admit(ticket, now)
             if ticket.place is Place.CONNECTION:
                 self.effects.append(Wake(ticket))

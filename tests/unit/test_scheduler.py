@@ -570,6 +570,18 @@ def test_since_when_one_waits_for_a_dial() -> None:
     assert begun(fourth.ticket) is None
 
 
+def test_the_clock_of_who_was_kept_by_its_lane_begins_when_it_is_let_in() -> None:
+    """Dials that others waited for meanwhile do not count."""
+    pool = World(lanes=[Lane("slow", max_in_flight=1)])
+    first = pool.request(lane="slow")
+    dial = pool.want_dial()
+    second = pool.request(lane="slow")
+    assert pool.scheduler.dial_begun(second.ticket) is None
+    pool.after(4)
+    first.cancel()
+    assert pool.scheduler.dial_begun(second.ticket) == START + 4
+    dial.finish()
+    second.want(dial)
 
 
 # Rule 6 and 13: what is kept idle, and what goes
