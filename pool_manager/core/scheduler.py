@@ -267,7 +267,7 @@ class Scheduler:
         self._opened += 1
         connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
         connection.opened = connection.idle_since = now
-        connection.streams = self._at_most(origin.streams) if multiplexed else 1
+        connection.streams = self._hoped_for(origin) if multiplexed else 1
         age = self._limits.max_connection_age
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
@@ -291,7 +291,6 @@ class Scheduler:
             return
         origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
         self._dials_failed += 1
-        self._end_dial(connection)
         self._drop(connection)
         if origin.usable:
             self._back_off(origin, now)
@@ -306,6 +305,8 @@ class Scheduler:
 
     def allow(self, connection: Connection, now: float, streams: int) -> None:
         """Take what the server of an HTTP/2 connection allows at once: more, less or nothing (rule 8)."""
+        if connection.phase is Phase.CLOSED:
+            return
         origin = connection.origin
         origin.streams = streams or FIRST_STREAMS
         self._remember(origin)
@@ -403,7 +404,7 @@ class Scheduler:
                 self._rouse(connection)
                 return connection
         while (shared := origin.oldest_shared()) is not None:
-            if now >= shared.ages:
+            if now >= shared.ages and shared.requests:
                 self._drain(shared)
             elif not shared.in_use and now >= shared.idle_until:
                 self._close(shared)
@@ -574,16 +575,15 @@ class Scheduler:
 
     def _close(self, connection: Connection) -> None:
         """Have *connection* closed, or its dial ended."""
-        if connection.phase is Phase.CLOSED:
-            return
-        if connection.phase is Phase.DIALING:
-            self._end_dial(connection)
-        self._drop(connection)
-        self.effects.append(Close(connection))
+        if connection.phase is not Phase.CLOSED:
+            self._drop(connection)
+            self.effects.append(Close(connection))
 
     def _drop(self, connection: Connection) -> None:
         """Count *connection* no more."""
-        if connection.phase is Phase.OPEN:
+        if connection.phase is Phase.DIALING:
+            self._end_dial(connection)
+        elif connection.phase is Phase.OPEN:
             self._retire(connection)
         connection.phase = Phase.CLOSED
         del connection.origin.connections[connection]
@@ -622,7 +622,7 @@ class Scheduler:
             origin=origin,
             number=next(self._connection_numbers),
             begun=now,
-            streams=1 if origin.speaks is Speaks.HTTP1 else self._at_most(origin.streams),
+            streams=1 if origin.speaks is Speaks.HTTP1 else self._hoped_for(origin),
             horizon=next(self._numbers),
             cause=ticket,
         )
@@ -788,6 +788,10 @@ class Scheduler:
         self._remembered.move_to_end(origin.key)
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
+
+    def _hoped_for(self, origin: Origin) -> int:
+        """Tell how many requests at once an HTTP/2 connection is taken to carry until its server has said."""
+        return self._at_most(min(origin.streams, FIRST_STREAMS))
 
     def _at_most(self, streams: int) -> int:
         return int(min(streams, self._limits.max_streams_per_connection))

@@ -289,6 +289,20 @@ def test_dials_at_once_have_a_limit() -> None:
     assert all(caller.wire for caller in callers)
 
 
+def test_a_dial_is_hoped_to_serve_a_hundred_at_most() -> None:
+    """Before its server has said so, no connection is taken to allow more than 100 streams (rule 8)."""
+    pool = World(http1=False, max_streams_per_connection=500)
+    _, wire = pool.connected(h2=True)
+    wire.settings(300)
+    wire.goaway()
+    for _ in range(101):
+        pool.request()
+    second = pool.want_dial()
+    second.finish(h2=True)
+    assert second.connection.streams == 100
+    assert pool.scheduler.stats().waiting == 1
+    second.settings(300)
+    assert pool.scheduler.stats().waiting == 0
 
 
 # Rule 4: dials belong to the pool
@@ -803,6 +817,16 @@ def test_an_aged_connection_that_is_idle(h2: bool) -> None:
         wire.want_closed()
 
 
+def test_no_age_at_all(h2: bool) -> None:
+    """Each request has its own connection; it is used once and not dialed for ever."""
+    pool = World(max_connection_age=0)
+    for _ in range(2):
+        caller = pool.request()
+        wire = pool.want_dial()
+        wire.finish(h2=h2)
+        caller.want(wire)
+        caller.finish()
+        wire.want_closed()
 
 
 def test_requests_on_a_connection_have_a_limit(h2: bool) -> None:
