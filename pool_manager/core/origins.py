@@ -154,7 +154,7 @@ class Connection:
 
         idle_since: When it was last used, or opened; to be handed out unused does not count.
 
-        idle_until: When it closes, if it is idle.
+        idle_until: When it closes, if it is not used until then.
 
         cause: The ticket that it is dialed for, while that waits.
 

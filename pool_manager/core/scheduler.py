@@ -485,7 +485,7 @@ class Scheduler:
         """Take one request off *connection*."""
         connection.in_use -= 1
         if used:
-            connection.idle_since = now
+            connection.idle_since, connection.idle_until = now, math.inf
             connection.keep_alive = math.inf if keep_alive is None else keep_alive
         else:
             connection.requests -= 1
@@ -497,6 +497,8 @@ class Scheduler:
                 self._close(connection)
             elif now >= connection.ages:
                 self._drain(connection)
+            elif not connection.in_use and now >= connection.idle_until:
+                self._close(connection)  # it was not used, and has been idle for too long by now
             else:
                 self._offer(connection, now)
 
@@ -542,7 +544,6 @@ class Scheduler:
         """Take *connection* from the idle ones, if it is one."""
         if connection.origin.lane.idle.pop(connection, connection) is None:
             self._idle -= 1
-            connection.idle_until = math.inf
             connection.origin.idle.pop(connection, None)
             self.deadlines.discard(connection)
 

@@ -182,7 +182,7 @@ class World:
     Attributes:
         callers: Those that wait or hold a connection, in the order of asking.
 
-        wires: All that were ever dialed, by the scheduler's own connections.
+        wires: Those that are there or held, by the scheduler's own connections.
 
         undialed: Those begun that no test has asked for yet.
     """
@@ -339,7 +339,8 @@ class World:
         assert not wire.drained, "handed out though it drains"
         assert len(wire.holders) < wire.allowed, "handed out without a free slot"
         assert wire.given < self.limits.max_requests_per_connection
-        assert wire.holders or wire.given == 0 or self.now < wire.last_used + self.kept_for(wire), "expired"
+        fresh = wire.holders or not wire.given or wire.last_used == self.now
+        assert fresh or self.now < wire.last_used + self.kept_for(wire), "expired"
         caller.waiting, caller.wire = False, wire
         wire.holders.append(caller)
         wire.given += 1
@@ -375,6 +376,9 @@ class World:
             if not any(wire.dialing for wire in deciding):
                 del self.doubtful[key]
         recount(self)
+        for wire in [*self.wires.values()]:
+            if wire.closed and not wire.holders:
+                del self.wires[wire.connection]
 
     # What the world knows by itself
 

@@ -1289,3 +1289,18 @@ def test_who_is_let_in_by_a_failure_is_not_dialed_for_those_that_failed() -> Non
     dial = pool.want_dial()
     pool.want_no_dial()
     assert dial.connection.cause is late.ticket
+
+
+def test_an_unused_connection_that_is_too_old_by_now_is_not_handed_on(h2: bool) -> None:
+    """It was idle, handed out, and given back unused after its time: the next one has a new connection."""
+    pool = World(max_connections=1, max_streams_per_connection=1, keepalive_expiry=60)
+    wire = pool.idle(h2=h2)
+    pool.after(59)
+    caller = pool.request()
+    caller.want(wire)
+    waiter = pool.request()
+    pool.after(2)
+    caller.unused()
+    wire.want_closed()
+    pool.want_dial().finish(h2=h2)
+    assert waiter.wire is not None
