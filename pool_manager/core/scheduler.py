@@ -517,10 +517,7 @@ class Scheduler:
             self._rest(connection, now)
 
     def _rest(self, connection: Connection, now: float) -> None:
-        """Keep *connection* for later, if there is room for it (rules 6 and 13)."""
-        if not self._limits.max_keepalive_connections:
-            self._close(connection)
-            return
+        """Keep *connection* for later; if that is one too many, `_settle` will see (rules 6 and 13)."""
         server = connection.keep_alive
         server = max(server - SERVER_MARGIN, server / 2)
         kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
@@ -535,10 +532,6 @@ class Scheduler:
         self._idle += 1
         if seconds != math.inf:
             self.deadlines.set(connection, now, seconds)
-        if self._idle > self._limits.max_keepalive_connections:
-            oldest = self._longest_idle(self._lanes.values())
-            assert oldest is not None
-            self._evict(oldest)
 
     def _rouse(self, connection: Connection) -> None:
         """Take *connection* from the idle ones, if it is one."""
@@ -752,6 +745,10 @@ class Scheduler:
 
     def _settle(self, origin: Origin, now: float) -> None:
         """Do what follows from whatever has changed: serve, dial, feed, forget."""
+        if self._idle > self._limits.max_keepalive_connections:
+            oldest = self._longest_idle(self._lanes.values())
+            assert oldest is not None
+            self._evict(oldest)
         if origin.waiters or self._starving:
             self._serve(origin, now)
             if not origin.waiters:

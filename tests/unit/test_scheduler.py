@@ -1304,3 +1304,16 @@ def test_an_unused_connection_that_is_too_old_by_now_is_not_handed_on(h2: bool) 
     wire.want_closed()
     pool.want_dial().finish(h2=h2)
     assert waiter.wire is not None
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_connection_that_its_lane_takes_at_once_is_not_idle(most: int) -> None:
+    """It goes from one request of a full lane to the next, and no idle one has to go for it."""
+    pool = World(http2=False, max_keepalive_connections=most, lanes=[Lane("slow", max_in_flight=1)])
+    idle = pool.idle("b")
+    first, wire = pool.connected(lane="slow")
+    second = pool.request(lane="slow")
+    pool.after(1)
+    first.finish()
+    second.want(wire)
+    assert idle.closed == (not most)
