@@ -8,7 +8,6 @@ everything: the scheduler must not be believed, and need not be fast to be check
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable
@@ -188,9 +187,7 @@ def _by_key(wires: Iterable[Wire]) -> dict[OriginKey, list[Wire]]:
 def _deadlines(world: World) -> None:
     """Whatever must end has a deadline, in time; nothing else has."""
     scheduler = world.scheduler
-    due: dict[Connection | Origin, float] = {
-        item: when for queue in scheduler.deadlines._queues.values() for item, when in queue.items()
-    }
+    due = _due(world)
     assert len(due) == len(scheduler.deadlines)
     assert scheduler.deadlines.next <= min(due.values(), default=math.inf)
     for item, when in due.items():
@@ -210,6 +207,11 @@ def _deadlines(world: World) -> None:
     for origin in scheduler._origins.values():
         if origin.waiters and world.now < origin.retry_at:
             assert due[origin] <= world.now + 70
+
+
+def _due(world: World) -> dict[Connection | Origin, float]:
+    queues = world.scheduler.deadlines._queues.values()
+    return {item: when for queue in queues for item, when in queue.items()}
 
 
 def _forgotten(world: World) -> None:
@@ -260,7 +262,9 @@ def _may_dial(world: World, key: OriginKey) -> bool:
     wires = alive(world, key)
     dialing = [wire for wire in wires if wire.dialing]
     shared = [wire for wire in wires if wire.connection.phase is Phase.OPEN and wire.multiplexed]
-    if key in world.doubtful or world.now < world.scheduler._origins[key].retry_at:
+    if key in world.doubtful:
+        return False
+    if world.scheduler._origins[key] in _due(world):  # it backs off, or did and the clock is late
         return False
     if len(wires) >= world.per_origin(key.lane):
         return False
@@ -296,8 +300,3 @@ def _nothing_is_closed_for_nothing(world: World) -> None:
         somebody = bool(world.begun) or wire.given == 0
         assert expired or aged or surplus or raced or somebody, "closed for no reason"
 
-
-def ages(world: World) -> Iterable[float]:
-    """Give the moments at which something falls due: what a clock may jump to."""
-    deadlines = world.scheduler.deadlines
-    return itertools.chain.from_iterable(queue.values() for queue in deadlines._queues.values())
