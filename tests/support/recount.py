@@ -299,4 +299,3 @@ def _nothing_is_closed_for_nothing(world: World) -> None:
         raced = wire.multiplexed and not wire.given and any(w.multiplexed for w in alive(world, wire.key))
         somebody = bool(world.begun) or wire.given == 0
         assert expired or aged or surplus or raced or somebody, "closed for no reason"
-

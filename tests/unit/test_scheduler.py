@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -194,7 +195,7 @@ def test_one_probe_and_then_all_at_once() -> None:
         ({"http1": False}, "http", 1),
     ],
 )
-def test_what_an_origin_is_taken_to_speak(kwargs: dict[str, bool], scheme: str, dials: int) -> None:
+def test_what_an_origin_is_taken_to_speak(kwargs: dict[str, Any], scheme: str, dials: int) -> None:
     """HTTP/1.1 in the clear or where nothing else is allowed; HTTP/2 by prior knowledge; else one asks."""
     pool = World(**kwargs)
     for _ in range(3):
@@ -483,13 +484,12 @@ def test_a_further_dial_that_fails_is_told_to_nobody_over_http2() -> None:
 def test_backing_off() -> None:
     """Seconds double from 1 to 60, and differ by a tenth; a dial that succeeds begins anew."""
     pool = World(http1=False, max_streams_per_connection=1, max_connections_per_origin=3)
-    pool.connected(h2=True)
+    origin = pool.connected(h2=True)[0].ticket.origin
     pool.request()
     waits = []
     for _ in range(10):
         pool.want_dial().fail()
         pool.want_no_dial()
-        (origin,) = {caller.ticket.origin for caller in pool.callers}
         waits.append(origin.retry_at - pool.now)
         pool.after((origin.retry_at - pool.now) * 0.999)
         pool.want_no_dial()
@@ -1031,7 +1031,8 @@ def test_close(h2: bool) -> None:
 @pytest.mark.parametrize("limit", ["max_connections", "max_connections_per_origin"])
 def test_over_the_limit_one_waits(limit: str) -> None:
     """First come, first served."""
-    pool = World(http2=False, **{limit: 2})
+    limits: dict[str, Any] = {limit: 2}
+    pool = World(http2=False, **limits)
     first, one = pool.connected()
     second, two = pool.connected()
     waiting = [pool.request() for _ in range(3)]
