@@ -272,8 +272,7 @@ class Scheduler:
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
         origin.usable_shared += multiplexed
-        surplus = multiplexed and not origin.waiters and origin.usable_shared > 1
-        if surplus:  # rule 7: dials raced, and the first is enough
+        if multiplexed and not origin.waiters and origin.oldest_shared():  # rule 7: dials raced
             self._close(connection)
         else:
             self._offer(connection, now)
@@ -352,7 +351,7 @@ class Scheduler:
             else:
                 self._drain(connection)
         for origin in [*self._origins.values()]:
-            origin.retry_at = -math.inf
+            origin.retry_at, origin.failures = -math.inf, 0
             self._settle(origin, now)
 
     def close(self, now: float) -> None:
@@ -545,10 +544,10 @@ class Scheduler:
         oldest = [next(iter(lane.idle)) for lane in lanes if lane.idle]
         return min(oldest, key=lambda connection: connection.idle_since, default=None)
 
-    def _evict(self, connection: Connection) -> None:
+    def _evict(self, connection: Connection, now: float) -> None:
         """Close an idle connection for the sake of others, and see to what its origin makes of it."""
         self._close(connection)
-        if connection.origin.waiters:  # for a stream: its server allows none
+        if self._wants_dial(connection.origin, now):  # they wait for a stream, and the server allows none
             self._starve(connection.origin)
         else:
             self._forget(connection.origin)
@@ -589,7 +588,7 @@ class Scheduler:
     def _dial(self, origin: Origin, now: float) -> None:
         """Dial as many as are due (rule 2), as far as there is room; who starves already goes first (19)."""
         while not self._starving and self._wants_dial(origin, now):
-            if self._make_room(origin.lane):
+            if self._make_room(origin.lane, now):
                 self._begin_dial(origin, now)
             else:
                 self._starve(origin)
@@ -652,7 +651,7 @@ class Scheduler:
     def _adopt_or_cancel(self, dial: Connection, now: float) -> None:
         """Decide about a dial whose cause is gone: it goes on if another needs it."""
         origin = dial.origin
-        if self._is_needed(dial) and origin.unattempted:
+        if self._is_needed(dial):  # and so somebody has no dial of its own
             ticket, _ = origin.unattempted.popitem(last=False)
             dial.cause, ticket.dial = ticket, dial
             return
@@ -680,14 +679,14 @@ class Scheduler:
         kept = sum(not other.size for other in self._lanes.values())
         return self._size + kept < self._limits.max_connections
 
-    def _make_room(self, lane: LaneState) -> bool:
+    def _make_room(self, lane: LaneState, now: float) -> bool:
         """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
         if self._has_room(lane):
             return True
         idle = self._longest_idle(other for other in self._lanes.values() if _gives_room(other, lane))
         if idle is None:
             return False
-        self._evict(idle)
+        self._evict(idle, now)
         return True
 
     def _starve(self, origin: Origin) -> None:
@@ -730,7 +729,7 @@ class Scheduler:
             while lanes:
                 lane = min(lanes, key=lambda lane: _first_number(next(iter(needy(lane)))))
                 origin = next(iter(needy(lane)))
-                if self._wants_dial(origin, now) and not self._make_room(lane):
+                if self._wants_dial(origin, now) and not self._make_room(lane, now):
                     lanes.remove(lane)
                     continue
                 self._sate(origin)
@@ -748,7 +747,7 @@ class Scheduler:
         if self._idle > self._limits.max_keepalive_connections:
             oldest = self._longest_idle(self._lanes.values())
             assert oldest is not None
-            self._evict(oldest)
+            self._evict(oldest, now)
         if origin.waiters or self._starving:
             self._serve(origin, now)
             if not origin.waiters:

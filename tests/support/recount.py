@@ -286,6 +286,11 @@ def _has_room(world: World, lane: str) -> bool:
     return any(wire.key.lane == lane or sizes[wire.key.lane] > 1 for wire in idle)
 
 
+def _free(world: World, key: OriginKey) -> bool:
+    wires = [wire for wire in alive(world, key) if wire.multiplexed and wire.connection.phase is Phase.OPEN]
+    return any(len(wire.holders) < wire.allowed for wire in wires)
+
+
 def _nothing_is_closed_for_nothing(world: World) -> None:
     """A connection that could serve again is closed for a reason that somebody would accept."""
     for wire in world.ended:
@@ -296,6 +301,6 @@ def _nothing_is_closed_for_nothing(world: World) -> None:
         aged = world.now >= connection.ages
         idle = sum(other.open and not other.holders for other in alive(world))
         surplus = idle + 1 > world.limits.max_keepalive_connections
-        raced = wire.multiplexed and not wire.given and any(w.multiplexed for w in alive(world, wire.key))
+        raced = wire.multiplexed and not wire.given and _free(world, wire.key)
         somebody = bool(world.begun) or wire.given == 0
         assert expired or aged or surplus or raced or somebody, "closed for no reason"

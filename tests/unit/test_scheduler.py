@@ -1318,3 +1318,29 @@ def test_a_connection_that_its_lane_takes_at_once_is_not_idle(most: int) -> None
     first.finish()
     second.want(wire)
     assert idle.closed == (not most)
+
+
+def test_a_second_connection_over_http2_outlives_who_asked_for_it() -> None:
+    """The first is full: what was dialed for one that has left is kept for the next."""
+    pool = World(http1=False, max_streams_per_connection=1)
+    pool.connected(h2=True)
+    pool.request().cancel()
+    dial = pool.want_dial()
+    dial.finish(h2=True)
+    dial.want_open()
+    pool.request().want(dial)
+
+
+def test_reset_begins_to_count_failures_anew() -> None:
+    """The first wait after it is a second again."""
+    pool = World(http1=False, max_streams_per_connection=1)
+    origin = pool.connected(h2=True)[0].ticket.origin
+    pool.request()
+    for _ in range(4):
+        pool.want_dial().fail()
+        pool.after(10)
+    pool.reset()
+    pool.want_dial().finish(h2=True)
+    pool.request()
+    pool.want_dial().fail()
+    assert origin.retry_at - pool.now == pytest.approx(1, rel=0.1)
