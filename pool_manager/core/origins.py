@@ -103,9 +103,9 @@ class Ticket:
 
 class Queue(OrderedDict[Ticket, None]):
     """
-    Tickets that wait, in the order in which they came; `first` is the one with the smallest number.
+    Tickets that wait, in the order in which they came.
 
-    Requests that are sent again have smaller numbers than all others: they stand in a heap besides.
+    Those of requests that are sent again come first, by their numbers: they stand in a heap besides.
     """
 
     def __init__(self) -> None:

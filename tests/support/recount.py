@@ -86,7 +86,8 @@ def _in_order(queue: Queue) -> None:
     arrived = [ticket.arrived for ticket in queue]
     assert arrived == sorted(set(arrived)), "the queue is out of order"
     new = [ticket for ticket in queue if not ticket.is_back]
-    assert not queue or queue.first() is min(queue, key=lambda ticket: ticket.number)
+    first = min(queue, key=lambda ticket: (not ticket.is_back, ticket.number), default=None)
+    assert not queue or queue.first() is first
     assert all(ticket.number == ticket.arrived for ticket in new)
 
 
