@@ -496,8 +496,8 @@ class Scheduler:
                 self._close(connection)
             elif now >= connection.ages:
                 self._drain(connection)
-            elif not connection.in_use and now >= connection.idle_until:
-                self._close(connection)  # it was not used, and has been idle for too long by now
+            elif not connection.in_use and self._time_left(connection, now) <= 0:
+                self._close(connection)  # it was handed out in time, but not used
             else:
                 self._offer(connection, now)
 
@@ -517,10 +517,7 @@ class Scheduler:
 
     def _rest(self, connection: Connection, now: float) -> None:
         """Keep *connection* for later; if that is one too many, `_settle` will see (rules 6 and 13)."""
-        server = connection.keep_alive
-        server = max(server - SERVER_MARGIN, server / 2)
-        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
-        seconds = min(kept, connection.ages - now)
+        seconds = self._time_left(connection, now)
         if seconds <= 0:
             self._close(connection)
             return
@@ -531,6 +528,13 @@ class Scheduler:
         self._idle += 1
         if seconds != math.inf:
             self.deadlines.set(connection, now, seconds)
+
+    def _time_left(self, connection: Connection, now: float) -> float:
+        """Tell for how many seconds *connection* may go on being unused."""
+        server = connection.keep_alive
+        server = max(server - SERVER_MARGIN, server / 2)
+        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
+        return min(kept, connection.ages - now)
 
     def _rouse(self, connection: Connection) -> None:
         """Take *connection* from the idle ones, if it is one."""

@@ -1344,3 +1344,17 @@ def test_reset_begins_to_count_failures_anew() -> None:
     pool.request()
     pool.want_dial().fail()
     assert origin.retry_at - pool.now == pytest.approx(1, rel=0.1)
+
+
+def test_a_connection_that_went_from_hand_to_hand_unused_for_too_long(h2: bool) -> None:
+    """It was not idle when it was handed out, but nobody has used it since: it is not handed on."""
+    pool = World(max_connections=1, max_streams_per_connection=1, keepalive_expiry=60)
+    first, wire = pool.connected(h2=h2)
+    second, third = pool.request(), pool.request()
+    first.finish()
+    second.want(wire)
+    pool.after(61)
+    second.unused()
+    wire.want_closed()
+    pool.want_dial().finish(h2=h2)
+    assert third.wire is not None
