@@ -23,15 +23,13 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import OrderedDict
-from collections.abc import Iterable
-from operator import attrgetter
 from typing import Final, TypeAlias
 
 import attrs
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.deadlines import Deadlines
+from pool_manager.core.dials import Dials
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import (
@@ -45,31 +43,16 @@ from pool_manager.core.origins import (
     Speaks,
     Ticket,
 )
+from pool_manager.core.protocols import FIRST_STREAMS, Protocols
+from pool_manager.core.room import Room
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
 from pool_manager.stats import EngineStats
-
-# Rule 8: what an HTTP/2 connection is taken to allow before its server has said.
-FIRST_STREAMS: Final = 100
-
-# Rule 4: seconds for which a dial goes on after the request that it was begun for has left or was served.
-ORPHAN_GRACE: Final = 5.0
-
-# Rule 5: seconds until a further connection is dialed again, doubled each time.
-FIRST_BACKOFF: Final = 1.0
-MAX_BACKOFF: Final = 60.0
-
-# Rule 7: origins whose protocol is remembered though nothing is open to them.
-MAX_REMEMBERED: Final = 1_000
 
 # Rule 13: connections made in one moment do not age in one moment.
 AGE_JITTER: Final = 0.05
 
 # Rule 13: seconds by which a connection is given up before the server may close it.
 SERVER_MARGIN: Final = 1.0
-
-
-_DESTITUTE: Final = attrgetter("destitute")
-_STARVED: Final = attrgetter("starved")
 
 
 @attrs.frozen
@@ -118,20 +101,18 @@ class Scheduler:
     def __init__(
         self, config: PoolConfig, limits: Limits, lanes: Lanes, rng: random.Random | None = None
     ) -> None:
-        self._config, self._limits = config, limits
+        self._limits = limits
         self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._lanes: dict[str, LaneState] = {
-            name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()
-        }
+        self._lanes = {name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()}
         self._origins: dict[OriginKey, Origin] = {}
-        self._remembered: OrderedDict[OriginKey, tuple[Speaks, int]] = OrderedDict()
         self._numbers = itertools.count(1)
-        self._connection_numbers = itertools.count(1)
-        self._size = self._dialing = self._idle = self._waiting = self._starving = 0
-        self._opened = self._reused = self._dials_failed = 0
+        self._waiting = self._opened = self._reused = 0
         self._closed = False
         self.effects: list[Effect] = []
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
+        self._protocols = Protocols(config)  # what origins speak
+        self._room = Room(limits.max_connections, self._lanes.values())  # who makes way for whom
+        self._dials = Dials(limits, self.deadlines, self._random)  # when to dial, and for whom
 
     def take_effects(self) -> list[Effect]:
         """Take what is to be done."""
@@ -141,11 +122,11 @@ class Scheduler:
     def stats(self) -> EngineStats:
         """How things stand now. A connection counts from the end of its dial."""
         return EngineStats(
-            connections=self._size - self._dialing,
+            connections=self._room.size - self._dials.count,
             waiting=self._waiting,
             opened=self._opened,
             reused=self._reused,
-            dials_failed=self._dials_failed,
+            dials_failed=self._dials.failed,
         )
 
     # What requests do
@@ -170,7 +151,8 @@ class Scheduler:
             raise _closed()
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = self._new_origin(key)
+            origin = Origin(key, self._lanes[key.lane], *self._protocols.recall(key))
+            self._origins[key] = origin
         lane = origin.lane
         arrived = next(self._numbers)
         ticket = Ticket(origin, number or arrived, arrived, now, now)
@@ -237,7 +219,7 @@ class Scheduler:
         else:
             dial = ticket.dial
             self._dequeue(ticket, now)
-            if dial is not None and dial_too_slow and self._is_needed(dial):
+            if dial is not None and dial_too_slow and self._dials.is_needed(dial):
                 self._close(dial)
         self._leave_lane(origin.lane, now)
         self._settle(origin, now)
@@ -260,14 +242,14 @@ class Scheduler:
         if connection.phase is not Phase.DIALING:
             return
         origin = connection.origin
-        self._end_dial(connection)
+        self._dials.end(connection)
         origin.in_doubt, origin.failures = False, 0
         origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
-        self._remember(origin)
+        self._protocols.remember(origin)
         self._opened += 1
         connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
         connection.opened = connection.idle_since = now
-        connection.streams = self._hoped_for(origin) if multiplexed else 1
+        connection.streams = self._dials.hoped_for(origin) if multiplexed else 1
         age = self._limits.max_connection_age
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
@@ -289,10 +271,10 @@ class Scheduler:
         if connection.phase is not Phase.DIALING:
             return
         origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
-        self._dials_failed += 1
+        self._dials.failed += 1
         self._drop(connection)
         if origin.usable:
-            self._back_off(origin, now)
+            self._dials.back_off(origin, now)
             if origin.speaks is not Speaks.HTTP1:
                 told = []
         elif origin.dials:
@@ -308,12 +290,12 @@ class Scheduler:
             return
         origin = connection.origin
         origin.streams = streams or FIRST_STREAMS
-        self._remember(origin)
+        self._protocols.remember(origin)
         if connection.phase is not Phase.OPEN:
             return
-        connection.streams = self._at_most(streams)
+        connection.streams = int(min(streams, self._limits.max_streams_per_connection))
         if not streams:  # it is overloaded: do not answer with more connections
-            self._back_off(origin, now)
+            self._dials.back_off(origin, now)
         if connection.in_use < connection.streams:
             origin.list_shared(connection)
         self._settle(origin, now)
@@ -337,9 +319,7 @@ class Scheduler:
         for item in self.deadlines.take_due(now):
             if isinstance(item, Origin):
                 self._settle(item, now)
-            elif item.phase is Phase.DIALING:
-                self._adopt_or_cancel(item, now)
-            else:
+            elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
                 self._close(item)
                 self._settle(item.origin, now)
 
@@ -443,10 +423,7 @@ class Scheduler:
         del origin.waiters[ticket]
         origin.unattempted.pop(ticket, None)
         self._waiting -= 1
-        if ticket.dial is not None:
-            ticket.dial.cause = None
-            self.deadlines.set(ticket.dial, now, ORPHAN_GRACE)
-            ticket.dial = None
+        self._dials.orphan(ticket, now)
 
     def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
         """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
@@ -504,7 +481,7 @@ class Scheduler:
     def _offer(self, connection: Connection, now: float) -> None:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
-        if origin.waiters and self._is_needed_elsewhere(connection):
+        if origin.waiters and self._room.is_needed_elsewhere(connection):
             self._close(connection)
         elif connection.multiplexed:
             if connection.in_use < connection.streams:
@@ -522,10 +499,7 @@ class Scheduler:
             self._close(connection)
             return
         connection.idle_until = now + seconds
-        if not connection.multiplexed:
-            connection.origin.idle[connection] = None
-        connection.origin.lane.idle[connection] = None
-        self._idle += 1
+        self._room.rest(connection)
         if seconds != math.inf:
             self.deadlines.set(connection, now, seconds)
 
@@ -538,21 +512,14 @@ class Scheduler:
 
     def _rouse(self, connection: Connection) -> None:
         """Take *connection* from the idle ones, if it is one."""
-        if connection.origin.lane.idle.pop(connection, connection) is None:
-            self._idle -= 1
-            connection.origin.idle.pop(connection, None)
+        if self._room.rouse(connection):
             self.deadlines.discard(connection)
-
-    @staticmethod
-    def _longest_idle(lanes: Iterable[LaneState]) -> Connection | None:
-        oldest = [next(iter(lane.idle)) for lane in lanes if lane.idle]
-        return min(oldest, key=lambda connection: connection.idle_since, default=None)
 
     def _evict(self, connection: Connection, now: float) -> None:
         """Close an idle connection for the sake of others, and see to what its origin makes of it."""
         self._close(connection)
-        if self._wants_dial(connection.origin, now):  # they wait for a stream, and the server allows none
-            self._starve(connection.origin)
+        if self._dials.is_due(connection.origin, now):  # they wait for a stream, and the server allows none
+            self._room.starve(connection.origin)
         else:
             self._forget(connection.origin)
 
@@ -579,183 +546,65 @@ class Scheduler:
     def _drop(self, connection: Connection) -> None:
         """Count *connection* no more."""
         if connection.phase is Phase.DIALING:
-            self._end_dial(connection)
+            self._dials.end(connection)
         elif connection.phase is Phase.OPEN:
             self._retire(connection)
         connection.phase = Phase.CLOSED
-        del connection.origin.connections[connection]
-        connection.origin.lane.size -= 1
-        self._size -= 1
+        self._room.leave(connection)
 
-    # Dials
+    # Dials, and room for them
 
     def _dial(self, origin: Origin, now: float) -> None:
         """Dial as many as are due (rule 2), as far as there is room; who starves already goes first (19)."""
-        while not self._starving and self._wants_dial(origin, now):
+        while not self._room.starving and self._dials.is_due(origin, now):
             if self._make_room(origin.lane, now):
                 self._begin_dial(origin, now)
             else:
-                self._starve(origin)
-        if self._starving:
-            if self._wants_dial(origin, now):
-                self._starve(origin)
+                self._room.starve(origin)
+        if self._room.starving:
+            if self._dials.is_due(origin, now):
+                self._room.starve(origin)
             self._feed(now)
 
-    def _wants_dial(self, origin: Origin, now: float) -> bool:
-        """Tell whether more wait than dials will serve, and nothing speaks against another (rules 2, 9)."""
-        if len(origin.waiters) <= origin.coming or origin.in_doubt or now < origin.retry_at or self._closed:
-            return False
-        limits = self._limits
-        if len(origin.connections) >= origin.lane.max_connections_per_origin:
-            return False
-        if origin.speaks is Speaks.HTTP1:
-            return len(origin.dials) < limits.max_connecting_per_origin
-        return not origin.dials and origin.usable_shared < limits.max_h2_connections_per_origin
-
     def _begin_dial(self, origin: Origin, now: float) -> None:
-        ticket = next(iter(origin.unattempted))
-        del origin.unattempted[ticket]
-        connection = Connection(
-            origin=origin,
-            number=next(self._connection_numbers),
-            begun=now,
-            streams=1 if origin.speaks is Speaks.HTTP1 else self._hoped_for(origin),
-            horizon=next(self._numbers),
-            cause=ticket,
-        )
-        ticket.dial = connection
-        if origin.dialing_since is None:
-            origin.dialing_since = now
-        origin.dials[connection] = origin.connections[connection] = None
-        origin.coming += connection.streams
-        origin.lane.size += 1
-        self._size += 1
-        self._dialing += 1
+        connection = self._dials.begin(origin, now, next(self._numbers))
+        self._room.take(connection)
         self.effects.append(Dial(connection))
-
-    def _end_dial(self, connection: Connection) -> None:
-        """Take *connection* off the dials; its cause, if it still waits, may cause another."""
-        origin = connection.origin
-        self.deadlines.discard(connection)
-        del origin.dials[connection]
-        self._dialing -= 1
-        origin.coming -= connection.streams
-        if not origin.dials:
-            origin.in_doubt = False
-        if connection.cause is not None:
-            connection.cause.dial = None
-            origin.unattempted[connection.cause] = None
-            origin.unattempted.move_to_end(connection.cause, last=False)
-            connection.cause = None
-
-    def _is_needed(self, dial: Connection) -> bool:
-        """Tell whether somebody waits whom the other dials would not serve."""
-        return len(dial.origin.waiters) > dial.origin.coming - dial.streams
-
-    def _adopt_or_cancel(self, dial: Connection, now: float) -> None:
-        """Decide about a dial whose cause is gone: it goes on if another needs it."""
-        origin = dial.origin
-        if self._is_needed(dial):  # and so somebody has no dial of its own
-            ticket, _ = origin.unattempted.popitem(last=False)
-            dial.cause, ticket.dial = ticket, dial
-            return
-        self._close(dial)
-        self._settle(origin, now)
-
-    def _back_off(self, origin: Origin, now: float) -> None:
-        if now < origin.retry_at:
-            return  # what fails together fails once
-        seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
-        origin.failures = min(origin.failures + 1, 10)
-        origin.retry_at = now + seconds
-        self.deadlines.set(origin, now, seconds)
-
-    # Room in the pool
-
-    def _has_room(self, lane: LaneState) -> bool:
-        """
-        Tell whether *lane* may have another connection.
-
-        One is kept for each lane that has none, so that no lane can hold up another by filling the pool.
-        """
-        if not lane.size:
-            return self._size < self._limits.max_connections
-        kept = sum(not other.size for other in self._lanes.values())
-        return self._size + kept < self._limits.max_connections
 
     def _make_room(self, lane: LaneState, now: float) -> bool:
         """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
-        if self._has_room(lane):
-            return True
-        idle = self._longest_idle(other for other in self._lanes.values() if _gives_room(other, lane))
-        if idle is None:
-            return False
-        self._evict(idle, now)
+        if not self._room.is_for(lane):
+            idle = self._room.longest_idle(lane)
+            if idle is None:
+                return False
+            self._evict(idle, now)
         return True
 
-    def _starve(self, origin: Origin) -> None:
-        """Note that *origin* would dial, had the pool room."""
-        lane = origin.lane
-        if origin.connections:
-            if origin not in lane.destitute and origin not in lane.starved:
-                lane.starved[origin] = None
-                self._starving += 1
-        elif origin not in lane.destitute:
-            self._sate(origin)
-            lane.destitute[origin] = None
-            self._starving += 1
-
-    def _sate(self, origin: Origin) -> None:
-        lane = origin.lane
-        if lane.starved.pop(origin, origin) is None or lane.destitute.pop(origin, origin) is None:
-            self._starving -= 1
-
-    def _is_needed_elsewhere(self, connection: Connection) -> bool:
-        """
-        Tell whether an origin without any connection has waited longer for room than this one's first waiter.
-
-        Only then is a connection taken from an origin that has a use for it: else two busy origins would
-        trade a handshake for each request. One that has served nobody yet is not taken.
-        """
-        if not self._starving or connection.in_use or not connection.requests:
-            return False
-        lane, first = connection.origin.lane, _first_number(connection.origin)
-        return any(
-            _first_number(next(iter(other.destitute))) < first
-            for other in self._lanes.values()
-            if other.destitute and _gives_room(lane, other)
-        )
-
     def _feed(self, now: float) -> None:
-        """Give room to those that starve, first to those without any connection; one dial each in turn."""
-        for needy in (_DESTITUTE, _STARVED):
-            lanes = [lane for lane in self._lanes.values() if needy(lane)]
-            while lanes:
-                lane = min(lanes, key=lambda lane: _first_number(next(iter(needy(lane)))))
-                origin = next(iter(needy(lane)))
-                if self._wants_dial(origin, now) and not self._make_room(lane, now):
-                    lanes.remove(lane)
-                    continue
-                self._sate(origin)
-                if self._wants_dial(origin, now):
-                    self._begin_dial(origin, now)
-                    if self._wants_dial(origin, now):
-                        self._starve(origin)
-                if not needy(lane):
-                    lanes.remove(lane)
+        """Give room to those that starve, one dial each in turn."""
+        full: list[LaneState] = []
+        while (origin := self._room.hungriest(full)) is not None:
+            if self._dials.is_due(origin, now) and not self._make_room(origin.lane, now):
+                full.append(origin.lane)
+                continue
+            self._room.sate(origin)
+            if self._dials.is_due(origin, now):
+                self._begin_dial(origin, now)
+                if self._dials.is_due(origin, now):
+                    self._room.starve(origin)
 
     # Origins
 
     def _settle(self, origin: Origin, now: float) -> None:
         """Do what follows from whatever has changed: serve, dial, feed, forget."""
-        if self._idle > self._limits.max_keepalive_connections:
-            oldest = self._longest_idle(self._lanes.values())
+        if self._room.idle > self._limits.max_keepalive_connections:
+            oldest = self._room.longest_idle()
             assert oldest is not None
             self._evict(oldest, now)
-        if origin.waiters or self._starving:
+        if origin.waiters or self._room.starving:
             self._serve(origin, now)
             if not origin.waiters:
-                self._sate(origin)
+                self._room.sate(origin)
             self._dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
@@ -769,34 +618,6 @@ class Scheduler:
             del self._origins[origin.key]
             self.deadlines.discard(origin)
 
-    def _new_origin(self, key: OriginKey) -> Origin:
-        config = self._config
-        streams = FIRST_STREAMS
-        if not config.http1:
-            speaks = Speaks.HTTP2  # by prior knowledge, where there is no ALPN
-        elif not config.http2 or key.scheme in ("http", "ws"):
-            speaks = Speaks.HTTP1
-        else:
-            speaks = Speaks.UNKNOWN
-        if key in self._remembered:
-            remembered, streams = self._remembered[key]
-            self._remembered.move_to_end(key)
-            speaks = remembered if speaks is Speaks.UNKNOWN else speaks
-        return Origin(key, self._lanes[key.lane], speaks, streams)
-
-    def _remember(self, origin: Origin) -> None:
-        self._remembered[origin.key] = (origin.speaks, origin.streams)
-        self._remembered.move_to_end(origin.key)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
-
-    def _hoped_for(self, origin: Origin) -> int:
-        """Tell how many requests at once an HTTP/2 connection is taken to carry until its server has said."""
-        return self._at_most(min(origin.streams, FIRST_STREAMS))
-
-    def _at_most(self, streams: int) -> int:
-        return int(min(streams, self._limits.max_streams_per_connection))
-
 
 def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
     """Give how many requests a lane may have in flight, and connections to one origin."""
@@ -804,16 +625,6 @@ def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
     if lane is None:
         return math.inf, limits.max_connections_per_origin
     return lane.max_in_flight, min(lane.max_connections_per_origin, limits.max_connections_per_origin)
-
-
-def _gives_room(giver: LaneState, taker: LaneState) -> bool:
-    """Tell whether *taker* may have another connection when one of *giver* goes: no lane gives its last."""
-    return giver is taker or giver.size > 1 or not taker.size
-
-
-def _first_number(origin: Origin) -> int:
-    """Give the number of who waits longest."""
-    return origin.waiters.first().number if origin.waiters else 0
 
 
 def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:

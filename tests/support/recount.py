@@ -227,7 +227,7 @@ def _forgotten(world: World) -> None:
         assert not set(lane.starved) & set(lane.destitute)
         assert all(origin.connections for origin in lane.starved)
         assert not any(origin.connections for origin in lane.destitute)
-    assert scheduler._starving == sum(
+    assert scheduler._room.starving == sum(
         len(lane.starved) + len(lane.destitute) for lane in scheduler._lanes.values()
     )
 
