@@ -473,8 +473,8 @@ class Scheduler:
                 self._close(connection)
             elif now >= connection.ages:
                 self._drain(connection)
-            elif not connection.in_use and self._time_left(connection, now) <= 0:
-                self._close(connection)  # it was handed out in time, but not used
+            elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
+                self._close(connection)  # it was handed out in time, but nobody has used it since
             else:
                 self._offer(connection, now)
 

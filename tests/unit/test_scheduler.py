@@ -1359,3 +1359,17 @@ def test_a_connection_that_went_from_hand_to_hand_unused_for_too_long(h2: bool) 
     wire.want_closed()
     pool.want_dial().finish(h2=h2)
     assert third.wire is not None
+
+
+@pytest.mark.parametrize("limits", [{"keepalive_expiry": 0}, {"max_keepalive_connections": 0}])
+def test_where_nothing_is_kept_idle_one_that_waits_has_the_connection(
+    h2: bool, limits: dict[str, Any]
+) -> None:
+    """It is handed on, and was never idle."""
+    pool = World(max_connections=1, max_streams_per_connection=1, **limits)
+    first, wire = pool.connected(h2=h2)
+    second = pool.request()
+    first.finish()
+    second.want(wire)
+    second.finish()
+    wire.want_closed()
