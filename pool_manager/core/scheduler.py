@@ -15,6 +15,9 @@ Rule 4: dials belong to the pool. A caller that goes away leaves its dial behind
 are less patient than a handshake takes, nothing would ever be opened otherwise.
 Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
 
+Who makes way for whom is decided in `room.py`, when to dial in `dials.py`, what an origin speaks in
+`protocols.py`.
+
 Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
 """
 
@@ -145,7 +148,8 @@ class Scheduler:
         Raises:
             PoolClosed: `close` was called.
 
-            PoolOverloaded: It would have to wait, and `Limits.max_pending` requests do (rule 19).
+            PoolOverloaded: It would have to wait, and `Limits.max_pending` requests do (rule 19). There may
+                be effects all the same.
         """
         if self._closed:
             raise _closed()

@@ -1373,3 +1373,65 @@ def test_where_nothing_is_kept_idle_one_that_waits_has_the_connection(
     second.want(wire)
     second.finish()
     wire.want_closed()
+
+
+def test_one_that_its_lane_keeps_out_may_leave() -> None:
+    """It makes room in the queue, and hears nothing."""
+    pool = World(lanes=[Lane("slow", max_in_flight=1)])
+    first = pool.request(lane="slow")
+    second, third = pool.request("b", "slow"), pool.request("b", "slow")
+    second.cancel()
+    first.cancel()
+    assert third.ticket.place is Place.QUEUE
+    assert not second.wakes
+
+
+def test_one_that_is_sent_again_keeps_its_place_when_its_lane_lets_it_in() -> None:
+    """It goes before those that its lane let in while it was on its way."""
+    pool = World(http2=False, max_connections=1, lanes=[Lane("slow", max_in_flight=3)])
+    first, _ = pool.connected(lane="slow")
+    second, third, fourth, fifth = (pool.request(lane="slow") for _ in range(4))
+    first.broken()
+    again = pool.request(lane="slow", again=first)
+    assert [again.ticket.place, fifth.ticket.place] == [Place.LANE, Place.LANE]
+    second.cancel()
+    dial = pool.want_dial()
+    for caller in (again, third, fourth, fifth):
+        if dial.dialing:
+            dial.finish()
+        caller.want(dial)
+        caller.finish()
+
+
+def test_settings_of_a_connection_that_drains_are_remembered() -> None:
+    """It takes no more requests for them."""
+    pool = World(http1=False)
+    _, wire = pool.connected(h2=True)
+    wire.goaway()
+    wire.settings(2)
+    _, wire = pool.connected(h2=True)
+    assert wire.connection.streams == 2
+
+
+def test_a_lane_without_room_does_not_hold_up_another() -> None:
+    """What a lane cannot have, since it would be the other's last, the other may use for itself."""
+    pool = World(http2=False, max_connections=3, lanes=[Lane("slow")])
+    pool.connected("a")
+    pool.connected("b")
+    slow, wire = pool.connected("s", lane="slow")
+    first, second = pool.request("c"), pool.request("d", lane="slow")
+    slow.finish()
+    wire.want_closed()
+    pool.want_dial("d").finish()
+    assert second.wire is not None
+    first.want_waiting()
+
+
+def test_an_origin_that_backs_off_holds_up_nobody() -> None:
+    """It starved, and has no use for room now."""
+    pool = World(http2=False, max_connections=2)
+    pool.connected("a")
+    callers = [pool.request("a") for _ in range(3)]
+    pool.want_dial("a").fail()
+    callers[0].want_error()
+    pool.connected("b")
