@@ -568,6 +568,8 @@ class Scheduler:
         if self._room.starving:
             if self._dials.is_due(origin, now):
                 self._room.starve(origin)
+            else:
+                self._room.sate(origin)
             self._feed(now)
 
     def _begin_dial(self, origin: Origin, now: float) -> None:
@@ -607,8 +609,6 @@ class Scheduler:
             self._evict(oldest, now)
         if origin.waiters or self._room.starving:
             self._serve(origin, now)
-            if not origin.waiters:
-                self._room.sate(origin)
             self._dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
