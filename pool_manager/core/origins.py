@@ -227,7 +227,7 @@ class Origin:
 
         idle: HTTP/1.1 connections that nobody holds, the newest last.
 
-        shared: HTTP/2 connections that had a free slot when they were put here: a heap, the oldest first.
+        shared: HTTP/2 connections that may have a free slot: a heap, the oldest first.
 
         dials: Connections being opened.
 
@@ -268,7 +268,7 @@ class Origin:
     retry_at: float = -math.inf
 
     def list_shared(self, connection: Connection) -> None:
-        """Put an HTTP/2 connection where those with a free slot are looked for."""
+        """Put an HTTP/2 connection where those with a free slot are looked for, once."""
         if not connection.is_listed:
             connection.is_listed = True
             heapq.heappush(self.shared, (connection.number, connection))

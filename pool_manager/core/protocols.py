@@ -29,15 +29,10 @@ class Protocols:
 
     def recall(self, key: OriginKey) -> tuple[Speaks, int]:
         """Give what the origin speaks, and its streams."""
-        speaks, streams = self._agreed(key), FIRST_STREAMS
-        if key in self._remembered:
-            remembered, streams = self._remembered[key]
-            self._remembered.move_to_end(key)
-            speaks = remembered if speaks is Speaks.UNKNOWN else speaks
-        return speaks, streams
+        return self._remembered.get(key) or (self._agreed(key), FIRST_STREAMS)
 
     def remember(self, origin: Origin) -> None:
-        """Take what *origin* has shown; the one that was not asked for longest is forgotten for it."""
+        """Take what *origin* has shown; the one that was not heard of for longest is forgotten for it."""
         self._remembered[origin.key] = (origin.speaks, origin.streams)
         self._remembered.move_to_end(origin.key)
         if len(self._remembered) > MAX_REMEMBERED:

@@ -258,7 +258,7 @@ class Scheduler:
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
         origin.usable_shared += multiplexed
-        if multiplexed and not origin.waiters and origin.oldest_shared():  # rule 7: dials raced
+        if origin.oldest_shared():  # rule 7: dials raced, and nobody waits
             self._close(connection)
         else:
             self._offer(connection, now)
@@ -300,8 +300,7 @@ class Scheduler:
         connection.streams = int(min(streams, self._limits.max_streams_per_connection))
         if not streams:  # it is overloaded: do not answer with more connections
             self._dials.back_off(origin, now)
-        if connection.in_use < connection.streams:
-            origin.list_shared(connection)
+        origin.list_shared(connection)
         self._settle(origin, now)
 
     def drain(self, connection: Connection, now: float) -> None:
@@ -335,7 +334,7 @@ class Scheduler:
             else:
                 self._drain(connection)
         for origin in [*self._origins.values()]:
-            origin.retry_at, origin.failures = -math.inf, 0
+            origin.retry_at = -math.inf
             self._settle(origin, now)
 
     def close(self, now: float) -> None:
@@ -488,8 +487,7 @@ class Scheduler:
         if origin.waiters and self._room.is_needed_elsewhere(connection):
             self._close(connection)
         elif connection.multiplexed:
-            if connection.in_use < connection.streams:
-                origin.list_shared(connection)
+            origin.list_shared(connection)
             self._serve(origin, now)
         elif origin.waiters:
             self._serve_first(origin, connection, now)
@@ -543,9 +541,8 @@ class Scheduler:
 
     def _close(self, connection: Connection) -> None:
         """Have *connection* closed, or its dial ended."""
-        if connection.phase is not Phase.CLOSED:
-            self._drop(connection)
-            self.effects.append(Close(connection))
+        self._drop(connection)
+        self.effects.append(Close(connection))
 
     def _drop(self, connection: Connection) -> None:
         """Count *connection* no more."""
@@ -590,11 +587,12 @@ class Scheduler:
         """Give room to those that starve, one dial each in turn."""
         full: list[LaneState] = []
         while (origin := self._room.hungriest(full)) is not None:
-            if self._dials.is_due(origin, now) and not self._make_room(origin.lane, now):
+            if not self._dials.is_due(origin, now):
+                self._room.sate(origin)
+            elif not self._make_room(origin.lane, now):
                 full.append(origin.lane)
-                continue
-            self._room.sate(origin)
-            if self._dials.is_due(origin, now):
+            else:
+                self._room.sate(origin)
                 self._begin_dial(origin, now)
                 if self._dials.is_due(origin, now):
                     self._room.starve(origin)

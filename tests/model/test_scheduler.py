@@ -220,7 +220,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             elif stuck := [wire for wire in alive(world) if wire.multiplexed and not wire.allowed]:
                 stuck[0].settings(1)
             else:
-                world.now = world.scheduler.deadlines.next
+                world.now = max(world.now, world.scheduler.deadlines.next)
                 assert world.now < math.inf, "somebody waits, and for nothing"
                 world.tick()
         assert not self.queued(), "somebody was not served"

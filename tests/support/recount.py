@@ -97,6 +97,7 @@ def _connections(world: World) -> None:
     assert known == {wire.connection for wire in alive(world)}
     for wire in world.wires.values():
         connection = wire.connection
+        assert wire.dialing or connection.cause is None
         if wire.closed:
             assert connection.phase is Phase.CLOSED
         elif wire.dialing:
@@ -225,6 +226,7 @@ def _forgotten(world: World) -> None:
             assert scheduler._origins.get(origin.key) is origin
             assert origin.waiters, "starves, and nobody waits"
         assert not set(lane.starved) & set(lane.destitute)
+        assert all(scheduler._dials.is_due(origin, world.now) for origin in [*lane.starved, *lane.destitute])
         assert all(origin.connections for origin in lane.starved)
         assert not any(origin.connections for origin in lane.destitute)
     assert scheduler._room.starving == sum(
@@ -302,6 +304,6 @@ def _nothing_is_closed_for_nothing(world: World) -> None:
         aged = world.now >= connection.ages
         idle = sum(other.open and not other.holders for other in alive(world))
         surplus = idle + 1 > world.limits.max_keepalive_connections
-        raced = wire.multiplexed and not wire.given and _free(world, wire.key)
+        raced = not wire.given and _free(world, wire.key)
         somebody = bool(world.begun) or wire.given == 0
         assert expired or aged or surplus or raced or somebody, "closed for no reason"

@@ -120,6 +120,7 @@ def test_a_dial_whose_request_left_is_kept_idle(h2: bool) -> None:
     dial = pool.want_dial()
     dial.finish(h2=h2)
     dial.want_open()
+    pool.after(3)
     later = pool.request()
     later.want(dial)
     assert later.ticket.idle_for == 0.0
@@ -191,6 +192,8 @@ def test_one_probe_and_then_all_at_once() -> None:
     [
         ({}, "https", 1),
         ({}, "http", 3),
+        ({}, "ws", 3),
+        ({}, "wss", 1),
         ({"http2": False}, "https", 3),
         ({"http1": False}, "https", 1),
         ({"http1": False}, "http", 1),
@@ -317,11 +320,13 @@ def test_an_orphaned_dial_has_five_seconds(served: bool) -> None:
     first, _ = pool.connected()
     second = pool.request()
     dial = pool.want_dial()
+    assert pool.scheduler.dial_begun(second.ticket) == START
     pool.after(1)
     if served:
         first.finish()
     else:
         second.cancel()
+    assert pool.scheduler.dial_begun(second.ticket) is None
     pool.after(4.9)
     dial.want_open()
     pool.after(0.2)
@@ -433,14 +438,15 @@ def test_beside_other_dials_only_the_causes_are_told() -> None:
 
 def test_a_success_ends_the_doubt() -> None:
     """One dial fails, another succeeds: the origin is there, and further dials are begun."""
-    pool = World(http2=False, max_connecting_per_origin=2)
-    callers = [pool.request() for _ in range(4)]
-    first, second = pool.want_dial(), pool.want_dial()
+    pool = World(http2=False, max_connecting_per_origin=3)
+    callers = [pool.request() for _ in range(6)]
+    first, second, third = (pool.want_dial() for _ in range(3))
     first.fail()
     pool.want_no_dial()
     second.finish()
     callers[1].want(second)
     assert len(pool.undialed) == 2
+    third.want_open()
 
 
 def test_doubt_ends_with_the_dials() -> None:
@@ -911,7 +917,7 @@ def test_settings_of_a_connection_that_is_gone() -> None:
     wire = pool.idle(h2=True)
     wire.lose()
     wire.closed = True
-    pool.scheduler.allow(wire.connection, pool.now, 0)
+    pool.scheduler.allow(wire.connection, pool.now, 3)
     pool.scheduler.drain(wire.connection, pool.now)
     pool.scheduler.lost(wire.connection, pool.now)
     assert not pool.scheduler.take_effects()
@@ -1332,21 +1338,6 @@ def test_a_second_connection_over_http2_outlives_who_asked_for_it() -> None:
     pool.request().want(dial)
 
 
-def test_reset_begins_to_count_failures_anew() -> None:
-    """The first wait after it is a second again."""
-    pool = World(http1=False, max_streams_per_connection=1)
-    origin = pool.connected(h2=True)[0].ticket.origin
-    pool.request()
-    for _ in range(4):
-        pool.want_dial().fail()
-        pool.after(10)
-    pool.reset()
-    pool.want_dial().finish(h2=True)
-    pool.request()
-    pool.want_dial().fail()
-    assert origin.retry_at - pool.now == pytest.approx(1, rel=0.1)
-
-
 def test_a_connection_that_went_from_hand_to_hand_unused_for_too_long(h2: bool) -> None:
     """It was not idle when it was handed out, but nobody has used it since: it is not handed on."""
     pool = World(max_connections=1, max_streams_per_connection=1, keepalive_expiry=60)
@@ -1435,3 +1426,127 @@ def test_an_origin_that_backs_off_holds_up_nobody() -> None:
     pool.want_dial("a").fail()
     callers[0].want_error()
     pool.connected("b")
+
+
+def test_a_stream_beside_others_was_not_idle() -> None:
+    """The connection is in use, and does not expire."""
+    pool = World(http1=False, keepalive_expiry=60)
+    wire = pool.idle(h2=True)
+    pool.after(59)
+    first = pool.request()
+    assert first.ticket.idle_for == 59
+    pool.after(2)
+    second = pool.request()
+    second.want(wire)
+    assert second.ticket.idle_for == 0
+    second.unused()
+    wire.want_open()
+    first.finish()
+
+
+def test_who_came_back_is_dialed_for_first() -> None:
+    """And who has lost the dial that was begun for it before those that have had none."""
+    pool = World(http2=False, max_connections_per_origin=3, max_connecting_per_origin=1)
+    first, wire = pool.connected()
+    second, third = pool.request(), pool.request()
+    dial = pool.want_dial()
+    assert dial.connection.cause is second.ticket
+    first.broken()
+    wire.want_closed()
+    first = pool.request(again=first)
+    dial.finish()
+    first.want(dial)
+    dial = pool.want_dial()
+    assert dial.connection.cause is second.ticket
+    first.broken()
+    first = pool.request(again=first)
+    dial.fail()
+    second.want_error()
+    third.want_error()
+    dial = pool.want_dial()
+    assert dial.connection.cause is first.ticket
+
+
+def test_the_next_dial_is_for_who_came_back() -> None:
+    """Before those that have waited for one."""
+    pool = World(http2=False, max_connecting_per_origin=1)
+    pool.connected()
+    first, _ = pool.connected()
+    second, third = pool.request(), pool.request()
+    first.broken()
+    first = pool.request(again=first)
+    pool.want_dial().fail()
+    second.want_error()
+    pool.after(2)
+    assert pool.want_dial().connection.cause is first.ticket
+    third.want_waiting()
+
+
+def test_the_first_that_waits_adopts_an_orphan() -> None:
+    """It has waited longest."""
+    pool = World()
+    pool.request().cancel()
+    dial = pool.want_dial()
+    first, _ = pool.request(), pool.request()
+    pool.after(5)
+    assert dial.connection.cause is first.ticket
+
+
+def test_a_stream_that_comes_free_is_not_a_connection() -> None:
+    """Others are on it: whoever starves cannot have it, and its own waiter has the stream."""
+    pool = World(http1=False, max_connections=1, max_streams_per_connection=2)
+    first, wire = pool.connected("a", h2=True)
+    pool.request("a").want(wire)
+    pool.request("b").want_waiting()
+    waiter = pool.request("a")
+    first.finish()
+    waiter.want(wire)
+
+
+def test_nothing_is_taken_from_a_lane_in_vain() -> None:
+    """Its last connection would make no room for the other lane: its own waiter has it."""
+    pool = World(http2=False, max_connections=2, lanes=[Lane("slow")])
+    pool.connected("a")
+    slow, wire = pool.connected("s", lane="slow")
+    pool.request("b").want_waiting()
+    waiter = pool.request("s", lane="slow")
+    slow.finish()
+    waiter.want(wire)
+
+
+def test_who_has_no_connection_goes_first() -> None:
+    """One that has some has waited longer, but is being served."""
+    pool = World(http2=False, max_connections=2)
+    pool.connected("a")
+    other, _ = pool.connected("c")
+    pool.request("a").want_waiting()
+    pool.request("b").want_waiting()
+    other.finish()
+    pool.want_dial("b")
+    pool.want_no_dial()
+
+
+def test_the_lane_that_has_waited_longest_goes_first() -> None:
+    """Whichever was named first."""
+    pool = World(http2=False, max_connections=4, lanes=[Lane("slow")])
+    holder, _ = pool.connected("a")
+    pool.connected("b")
+    pool.connected("s", lane="slow")
+    pool.connected("t", lane="slow")
+    pool.request("d", lane="slow").want_waiting()
+    pool.request("c").want_waiting()
+    holder.finish()
+    pool.want_dial("d")
+    pool.want_no_dial()
+
+
+def test_one_dial_each_in_turn() -> None:
+    """Who has had its turn waits for the next, behind those that wait for their first."""
+    pool = World(http2=False, max_connections=3)
+    holders = [pool.connected(host)[0] for host in "xyz"]
+    for host in "aabb":
+        pool.request(host).want_waiting()
+    for holder, host in zip(holders, "aba", strict=True):
+        holder.finish()
+        pool.want_dial(host)
+        pool.want_no_dial()
