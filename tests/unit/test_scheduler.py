@@ -1377,6 +1377,14 @@ def test_one_that_its_lane_keeps_out_may_leave() -> None:
     assert not second.wakes
 
 
+def test_nothing_is_left_of_one_that_its_lane_kept_out() -> None:
+    """It was the only one that asked for its origin."""
+    pool = World(lanes=[Lane("slow", max_in_flight=1)])
+    pool.request(lane="slow")
+    pool.request("b", "slow").cancel()
+    assert pool.scheduler.stats().waiting == 1
+
+
 def test_one_that_is_sent_again_keeps_its_place_when_its_lane_lets_it_in() -> None:
     """It goes before those that its lane let in while it was on its way."""
     pool = World(http2=False, max_connections=1, lanes=[Lane("slow", max_in_flight=3)])
@@ -1550,3 +1558,35 @@ def test_one_dial_each_in_turn() -> None:
         holder.finish()
         pool.want_dial(host)
         pool.want_no_dial()
+
+
+def test_backing_off_ends_to_the_moment() -> None:
+    """The timer may be late: whoever comes is dialed for."""
+    pool = World(http2=False)
+    origin = pool.connected()[0].ticket.origin
+    pool.request()
+    pool.want_dial().fail()
+    pool.now = origin.retry_at
+    pool.request()
+    pool.want_dial()
+
+
+def test_who_comes_in_for_one_that_failed_does_not_feed_an_origin_that_backs_off() -> None:
+    """The failure has made room, but not for the origin that failed."""
+    pool = World(
+        max_connections=4,
+        max_streams_per_connection=1,
+        max_h2_connections_per_origin=1,
+        lanes=[Lane("slow", max_in_flight=4)],
+    )
+    pool.connected("b", h2=True, lane="slow")
+    pool.connected("a", lane="slow")
+    first, second = pool.request("a", "slow"), pool.request("a", "slow")
+    kept_out = pool.request("b", "slow")
+    dial = pool.want_dial("a")
+    pool.want_no_dial()
+    dial.fail()
+    first.want_error()
+    for caller in (second, kept_out):
+        assert caller.ticket.place is Place.QUEUE
+    pool.want_no_dial()
