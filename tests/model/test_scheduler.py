@@ -17,7 +17,6 @@ from tests.support.scheduling import Caller, Wire, World
 
 COUNT = st.integers(1, 3)
 HOSTS = ["a", "b", "c"]
-PROTOCOLS = [(True, True), (True, True), (True, False), (False, True)]  # http1, http2
 
 LIMITS = st.fixed_dictionaries(
     {
@@ -46,23 +45,18 @@ class SchedulerMachine(RuleBasedStateMachine):
     every dial succeeds and every holder leaves, and all that wait must be served.
     """
 
-    @initialize(limits=LIMITS, lanes=LANES, protocols=st.sampled_from(PROTOCOLS), seed=st.integers(0, 3))
-    def begin(
-        self,
-        limits: dict[str, float],
-        lanes: list[tuple[float, int]],
-        protocols: tuple[bool, bool],
-        seed: int,
-    ) -> None:
+    http1 = http2 = True
+
+    @initialize(limits=LIMITS, lanes=LANES, seed=st.integers(0, 3))
+    def begin(self, limits: dict[str, float], lanes: list[tuple[float, int]], seed: int) -> None:
         """Make a pool with narrow limits."""
-        http1, http2 = protocols
         self.world = World(
             lanes=[
                 Lane(f"lane{number}", max_in_flight=in_flight, max_connections_per_origin=most)
                 for number, (in_flight, most) in enumerate(lanes)
             ],
-            http1=http1,
-            http2=http2,
+            http1=self.http1,
+            http2=self.http2,
             seed=seed,
             **limits,
         )
@@ -250,8 +244,23 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.end()
 
 
-# An example costs 15 ms, and rare meetings of limits are what it looks for: five times those of the profile.
-SchedulerMachine.TestCase.settings = settings(
-    max_examples=5 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow]
-)
-TestScheduler = SchedulerMachine.TestCase
+class Http1Machine(SchedulerMachine):
+    """All of it over HTTP/1.1."""
+
+    http2 = False
+
+
+class Http2Machine(SchedulerMachine):
+    """All of it over HTTP/2, without asking."""
+
+    http1 = False
+
+
+# An example costs 15 ms, and rare meetings of limits are what it looks for.
+LONGER = settings(max_examples=2 * settings().max_examples, suppress_health_check=[HealthCheck.too_slow])
+
+TestEither = SchedulerMachine.TestCase
+TestHttp1 = Http1Machine.TestCase
+TestHttp2 = Http2Machine.TestCase
+
+TestEither.settings = TestHttp1.settings = TestHttp2.settings = LONGER
