@@ -8,6 +8,7 @@ sorted by itself. Lengths are rounded up by at most a 64th, which keeps the queu
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Hashable, Iterator
 from typing import Final, Generic, TypeVar
@@ -63,13 +64,12 @@ class Deadlines(Generic[T]):
     def take_due(self, now: float) -> Iterator[T]:
         """Take out, one after another, the items that are due by *now*; then `next` is right again."""
         for seconds, queue in [*self._queues.items()]:
-            while queue:
-                item, due = next(iter(queue.items()))
-                if due > now:
-                    break
-                self.discard(item)
-                yield item
-            if not queue and self._queues.get(seconds) is queue:
+            # A list: to look for the first of a dictionary is to pass what was deleted before it, each time.
+            for item, _ in [*itertools.takewhile(lambda entry: entry[1] <= now, queue.items())]:
+                if queue.get(item, math.inf) <= now:  # else it was discarded for another's sake
+                    self.discard(item)
+                    yield item
+            if not queue:
                 del self._queues[seconds]
         self.next = min(
             (next(iter(queue.values())) for queue in self._queues.values() if queue), default=math.inf

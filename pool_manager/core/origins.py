@@ -63,7 +63,11 @@ class Ticket:
     Attributes:
         number: Its place among all that wait; a request that is sent again keeps it.
 
+        arrived: When it began to wait for a connection, counted as `number` is.
+
         asked: When it came.
+
+        since: When it began to wait for a connection: `asked`, or when its lane let it in.
 
         connection: What it was given.
 
@@ -76,12 +80,52 @@ class Ticket:
 
     origin: Origin
     number: int
+    arrived: int
     asked: float
+    since: float
     place: Place = Place.QUEUE
     connection: Connection | None = None
     error: TransportFailure | PoolError | None = None
     idle_for: float = 0.0
     dial: Connection | None = None
+
+    @property
+    def is_back(self) -> bool:
+        """Whether the request is sent again."""
+        return self.number < self.arrived
+
+    def arrive(self, number: int, now: float) -> None:
+        """Begin to wait for a connection, now that the lane lets it in."""
+        if not self.is_back:
+            self.number = number
+        self.arrived, self.since = number, now
+
+
+class Queue(OrderedDict[Ticket, None]):
+    """
+    Tickets that wait, in the order in which they came.
+
+    Those of requests that are sent again come first, by their numbers: they stand in a heap besides.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._back: list[tuple[int, int, Ticket]] = []
+
+    def put(self, ticket: Ticket) -> None:
+        """Add *ticket*."""
+        self[ticket] = None
+        if ticket.is_back:
+            heapq.heappush(self._back, (ticket.number, ticket.arrived, ticket))
+
+    def first(self) -> Ticket:
+        """Find who is first; those that were sent again and have left are forgotten on the way."""
+        while self._back:
+            ticket = self._back[0][2]
+            if ticket in self:
+                return ticket
+            heapq.heappop(self._back)
+        return next(iter(self))
 
 
 @attrs.define(eq=False, repr=False)  # they refer to one another
@@ -107,6 +151,10 @@ class Connection:
         opened: When it was open.
 
         ages: When it takes no new request any more.
+
+        idle_since: When it was last used, or opened; to be handed out unused does not count.
+
+        idle_until: When it closes, if it is not used until then.
 
         cause: The ticket that it is dialed for, while that waits.
 
@@ -146,15 +194,18 @@ class LaneState:
 
         idle: Connections that nobody holds, the longest unused first.
 
-        starved: Origins that would dial, had the pool room.
+        destitute: Origins that would dial, had the pool room, and have no connection at all.
+
+        starved: Origins that would dial, had the pool room, and have some.
     """
 
     max_in_flight: float
     max_connections_per_origin: float
     in_flight: int = 0
     size: int = 0
-    queue: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    queue: Queue = attrs.field(factory=Queue)
     idle: OrderedDict[Connection, None] = attrs.field(factory=OrderedDict)
+    destitute: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
     starved: OrderedDict[Origin, None] = attrs.field(factory=OrderedDict)
 
 
@@ -168,13 +219,15 @@ class Origin:
 
         streams: Requests at once that a further HTTP/2 connection is taken to allow.
 
-        waiters: Who waits, first come first.
+        waiters: Who waits.
 
         unattempted: Of those, the ones for whose sake nothing is being dialed.
 
+        kept_out: How many wait for the lane to let them in.
+
         idle: HTTP/1.1 connections that nobody holds, the newest last.
 
-        shared: HTTP/2 connections that had a free slot when they were put here: a heap, the oldest first.
+        shared: HTTP/2 connections that may have a free slot: a heap, the oldest first.
 
         dials: Connections being opened.
 
@@ -199,8 +252,9 @@ class Origin:
     lane: LaneState
     speaks: Speaks
     streams: int
-    waiters: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    waiters: Queue = attrs.field(factory=Queue)
     unattempted: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
+    kept_out: int = 0
     idle: dict[Connection, None] = attrs.field(factory=dict)
     shared: list[tuple[int, Connection]] = attrs.field(factory=list)
     dials: dict[Connection, None] = attrs.field(factory=dict)
@@ -214,7 +268,7 @@ class Origin:
     retry_at: float = -math.inf
 
     def list_shared(self, connection: Connection) -> None:
-        """Put an HTTP/2 connection where those with a free slot are looked for."""
+        """Put an HTTP/2 connection where those with a free slot are looked for, once."""
         if not connection.is_listed:
             connection.is_listed = True
             heapq.heappush(self.shared, (connection.number, connection))

@@ -15,6 +15,9 @@ Rule 4: dials belong to the pool. A caller that goes away leaves its dial behind
 are less patient than a handshake takes, nothing would ever be opened otherwise.
 Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
 
+Who makes way for whom is decided in `room.py`, when to dial in `dials.py`, what an origin speaks in
+`protocols.py`.
+
 Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
 """
 
@@ -23,32 +26,30 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 import attrs
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.deadlines import Deadlines
+from pool_manager.core.dials import Dials
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import TransportFailure
-from pool_manager.core.origins import Connection, LaneState, Origin, OriginKey, Phase, Place, Speaks, Ticket
+from pool_manager.core.origins import (
+    Connection,
+    LaneState,
+    Origin,
+    OriginKey,
+    Phase,
+    Place,
+    Queue,
+    Speaks,
+    Ticket,
+)
+from pool_manager.core.protocols import FIRST_STREAMS, Protocols
+from pool_manager.core.room import Room
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
 from pool_manager.stats import EngineStats
-
-# Rule 8: what an HTTP/2 connection is taken to allow before its server has said.
-FIRST_STREAMS: Final = 100
-
-# Rule 4: seconds for which a dial goes on after the request that it was begun for has left or was served.
-ORPHAN_GRACE: Final = 5.0
-
-# Rule 5: seconds until a further connection is dialed again, doubled each time.
-FIRST_BACKOFF: Final = 1.0
-MAX_BACKOFF: Final = 60.0
-
-# Rule 7: origins whose protocol is remembered though nothing is open to them.
-MAX_REMEMBERED: Final = 1_000
 
 # Rule 13: connections made in one moment do not age in one moment.
 AGE_JITTER: Final = 0.05
@@ -103,21 +104,18 @@ class Scheduler:
     def __init__(
         self, config: PoolConfig, limits: Limits, lanes: Lanes, rng: random.Random | None = None
     ) -> None:
-        self._config, self._limits = config, limits
+        self._limits = limits
         self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._lanes: dict[str, LaneState] = {
-            name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()
-        }
+        self._lanes = {name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()}
         self._origins: dict[OriginKey, Origin] = {}
-        self._remembered: OrderedDict[OriginKey, tuple[Speaks, int]] = OrderedDict()
         self._numbers = itertools.count(1)
-        self._connection_numbers = itertools.count(1)
-        self._size = self._dialing = self._idle = self._waiting = self._starving = 0
-        self._opened = self._reused = self._dials_failed = 0
-        self._destitute: OrderedDict[Origin, None] = OrderedDict()  # starved, and without any connection
+        self._waiting = self._opened = self._reused = 0
         self._closed = False
         self.effects: list[Effect] = []
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
+        self._protocols = Protocols(config)  # what origins speak
+        self._room = Room(limits.max_connections, self._lanes.values())  # who makes way for whom
+        self._dials = Dials(limits, self.deadlines, self._random)  # when to dial, and for whom
 
     def take_effects(self) -> list[Effect]:
         """Take what is to be done."""
@@ -127,11 +125,11 @@ class Scheduler:
     def stats(self) -> EngineStats:
         """How things stand now. A connection counts from the end of its dial."""
         return EngineStats(
-            connections=self._size - self._dialing,
+            connections=self._room.size - self._dials.count,
             waiting=self._waiting,
             opened=self._opened,
             reused=self._reused,
-            dials_failed=self._dials_failed,
+            dials_failed=self._dials.failed,
         )
 
     # What requests do
@@ -150,15 +148,18 @@ class Scheduler:
         Raises:
             PoolClosed: `close` was called.
 
-            PoolOverloaded: It would have to wait, and `Limits.max_pending` requests do (rule 19).
+            PoolOverloaded: It would have to wait, and `Limits.max_pending` requests do (rule 19). There may
+                be effects all the same.
         """
         if self._closed:
             raise _closed()
         origin = self._origins.get(key)
         if origin is None:
-            origin = self._origins[key] = self._new_origin(key)
+            origin = Origin(key, self._lanes[key.lane], *self._protocols.recall(key))
+            self._origins[key] = origin
         lane = origin.lane
-        ticket = Ticket(origin, number or next(self._numbers), now)
+        arrived = next(self._numbers)
+        ticket = Ticket(origin, number or arrived, arrived, now, now)
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
@@ -171,9 +172,11 @@ class Scheduler:
                 raise self._overloaded()
         else:
             if self._waiting >= self._limits.max_pending:
+                self._forget(origin)
                 raise self._overloaded()
             ticket.place = Place.LANE
-            lane.queue[ticket] = None
+            lane.queue.put(ticket)
+            origin.kept_out += 1
             self._waiting += 1
         return ticket
 
@@ -210,6 +213,7 @@ class Scheduler:
             return
         if place is Place.LANE:
             del origin.lane.queue[ticket]
+            origin.kept_out -= 1
             self._waiting -= 1
             self._settle(origin, now)
             return
@@ -219,7 +223,7 @@ class Scheduler:
         else:
             dial = ticket.dial
             self._dequeue(ticket, now)
-            if dial is not None and dial_too_slow and self._is_needed(dial):
+            if dial is not None and dial_too_slow and self._dials.is_needed(dial):
                 self._close(dial)
         self._leave_lane(origin.lane, now)
         self._settle(origin, now)
@@ -232,7 +236,7 @@ class Scheduler:
         """
         origin = ticket.origin
         if ticket.place is Place.QUEUE and not origin.usable and origin.dialing_since is not None:
-            return max(origin.dialing_since, ticket.asked)
+            return max(origin.dialing_since, ticket.since)
         return None if ticket.dial is None else ticket.dial.begun
 
     # What connections do
@@ -242,19 +246,19 @@ class Scheduler:
         if connection.phase is not Phase.DIALING:
             return
         origin = connection.origin
-        self._end_dial(connection)
+        self._dials.end(connection)
         origin.in_doubt, origin.failures = False, 0
         origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
-        self._remember(origin)
+        self._protocols.remember(origin)
         self._opened += 1
-        connection.phase, connection.multiplexed, connection.opened = Phase.OPEN, multiplexed, now
-        connection.streams = self._at_most(origin.streams) if multiplexed else 1
+        connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
+        connection.opened = connection.idle_since = now
+        connection.streams = self._dials.hoped_for(origin) if multiplexed else 1
         age = self._limits.max_connection_age
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
         origin.usable_shared += multiplexed
-        surplus = multiplexed and not origin.waiters and origin.usable_shared > 1
-        if surplus:  # rule 7: dials raced, and the first is enough
+        if origin.oldest_shared():  # rule 7: dials raced, and nobody waits
             self._close(connection)
         else:
             self._offer(connection, now)
@@ -270,35 +274,33 @@ class Scheduler:
         """
         if connection.phase is not Phase.DIALING:
             return
-        origin, cause = connection.origin, connection.cause
-        self._dials_failed += 1
-        self._end_dial(connection)
+        origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
+        self._dials.failed += 1
         self._drop(connection)
         if origin.usable:
-            self._back_off(origin, now)
-            if cause is not None and origin.speaks is Speaks.HTTP1:
-                self._fail(cause, error, now)
+            self._dials.back_off(origin, now)
+            if origin.speaks is not Speaks.HTTP1:
+                told = []
         elif origin.dials:
             origin.in_doubt = True
-            if cause is not None:
-                self._fail(cause, error, now)
         else:
-            while origin.waiters and (first := next(iter(origin.waiters))).number < connection.horizon:
-                self._fail(first, error, now)
+            told = [*itertools.takewhile(lambda ticket: ticket.arrived < connection.horizon, origin.waiters)]
+        self._fail(told, error, now)
         self._settle(origin, now)
 
     def allow(self, connection: Connection, now: float, streams: int) -> None:
         """Take what the server of an HTTP/2 connection allows at once: more, less or nothing (rule 8)."""
+        if connection.phase is Phase.CLOSED:
+            return
         origin = connection.origin
         origin.streams = streams or FIRST_STREAMS
-        self._remember(origin)
+        self._protocols.remember(origin)
         if connection.phase is not Phase.OPEN:
             return
-        connection.streams = self._at_most(streams)
+        connection.streams = int(min(streams, self._limits.max_streams_per_connection))
         if not streams:  # it is overloaded: do not answer with more connections
-            self._back_off(origin, now)
-        if connection.in_use < connection.streams:
-            origin.list_shared(connection)
+            self._dials.back_off(origin, now)
+        origin.list_shared(connection)
         self._settle(origin, now)
 
     def drain(self, connection: Connection, now: float) -> None:
@@ -320,9 +322,7 @@ class Scheduler:
         for item in self.deadlines.take_due(now):
             if isinstance(item, Origin):
                 self._settle(item, now)
-            elif item.phase is Phase.DIALING:
-                self._adopt_or_cancel(item, now)
-            else:
+            elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
                 self._close(item)
                 self._settle(item.origin, now)
 
@@ -341,14 +341,14 @@ class Scheduler:
         """Close every connection, fail who waits, and refuse who comes."""
         self._closed = True
         for lane in self._lanes.values():
-            queued, lane.queue = lane.queue, OrderedDict()
+            queued, lane.queue = lane.queue, Queue()
             for ticket in queued:
                 ticket.place, ticket.error = Place.GONE, _closed()
+                ticket.origin.kept_out -= 1
                 self.effects.append(Wake(ticket))
                 self._waiting -= 1
         for origin in [*self._origins.values()]:
-            for ticket in [*origin.waiters]:
-                self._fail(ticket, _closed(), now)
+            self._fail([*origin.waiters], _closed(), now)
         for connection in self.connections():
             self._close(connection)
         for origin in [*self._origins.values()]:
@@ -370,9 +370,9 @@ class Scheduler:
                 self._hand(connection, ticket, now)
                 return
         self._waiting += 1
-        origin.waiters[ticket] = origin.unattempted[ticket] = None
-        if ticket.number < next(iter(origin.waiters)).number:
-            origin.waiters.move_to_end(ticket, last=False)
+        origin.waiters.put(ticket)
+        origin.unattempted[ticket] = None
+        if ticket.is_back:
             origin.unattempted.move_to_end(ticket, last=False)
         self._dial(origin, now)
 
@@ -380,12 +380,13 @@ class Scheduler:
         """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
         while origin.idle:
             connection = next(reversed(origin.idle))
-            self._rouse(connection)
-            if now < connection.idle_until:
+            if now >= connection.idle_until:
+                self._close(connection)
+            else:
+                self._rouse(connection)
                 return connection
-            self._close(connection)
         while (shared := origin.oldest_shared()) is not None:
-            if now >= shared.ages:
+            if now >= shared.ages and shared.requests:
                 self._drain(shared)
             elif not shared.in_use and now >= shared.idle_until:
                 self._close(shared)
@@ -414,7 +415,7 @@ class Scheduler:
             self._serve_first(origin, connection, now)
 
     def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
-        ticket = next(iter(origin.waiters))
+        ticket = origin.waiters.first()
         self._dequeue(ticket, now)
         self._hand(connection, ticket, now)
         self.effects.append(Wake(ticket))
@@ -425,26 +426,27 @@ class Scheduler:
         del origin.waiters[ticket]
         origin.unattempted.pop(ticket, None)
         self._waiting -= 1
-        if ticket.dial is not None:
-            ticket.dial.cause = None
-            self.deadlines.set(ticket.dial, now, ORPHAN_GRACE)
-            ticket.dial = None
+        self._dials.orphan(ticket, now)
 
-    def _fail(self, ticket: Ticket, error: TransportFailure | PoolError, now: float) -> None:
-        """Have *ticket* wait no longer. Each gets an error of its own: tracebacks are written into it."""
-        self._dequeue(ticket, now)
-        ticket.place, ticket.error = Place.GONE, _copy(error)
-        self.effects.append(Wake(ticket))
-        self._leave_lane(ticket.origin.lane, now)
+    def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
+        """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
+        for ticket in tickets:
+            self._dequeue(ticket, now)
+            ticket.place, ticket.error = Place.GONE, _copy(error)
+            self.effects.append(Wake(ticket))
+        for ticket in tickets:  # after all of them: who comes in now must not find them waiting
+            self._leave_lane(ticket.origin.lane, now)
 
     def _leave_lane(self, lane: LaneState, now: float) -> None:
         """Let the next request of the lane in."""
         lane.in_flight -= 1
         if lane.queue and lane.in_flight < lane.max_in_flight:
-            ticket, _ = lane.queue.popitem(last=False)
+            ticket = lane.queue.first()
+            del lane.queue[ticket]
+            ticket.origin.kept_out -= 1
             self._waiting -= 1
             lane.in_flight += 1
-            ticket.number = next(self._numbers)  # it waits for a connection from now on
+            ticket.arrive(next(self._numbers), now)
             self._admit(ticket, now)
             if ticket.place is Place.CONNECTION:
                 self.effects.append(Wake(ticket))
@@ -462,6 +464,7 @@ class Scheduler:
         """Take one request off *connection*."""
         connection.in_use -= 1
         if used:
+            connection.idle_since, connection.idle_until = now, math.inf
             connection.keep_alive = math.inf if keep_alive is None else keep_alive
         else:
             connection.requests -= 1
@@ -473,55 +476,54 @@ class Scheduler:
                 self._close(connection)
             elif now >= connection.ages:
                 self._drain(connection)
+            elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
+                self._close(connection)  # it was handed out in time, but nobody has used it since
             else:
-                self._offer(connection, now, idle_since=now if used else connection.idle_since)
+                self._offer(connection, now)
 
-    def _offer(self, connection: Connection, now: float, idle_since: float | None = None) -> None:
+    def _offer(self, connection: Connection, now: float) -> None:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
-        if connection.multiplexed:
-            if connection.in_use < connection.streams:
-                origin.list_shared(connection)
+        if origin.waiters and self._room.is_needed_elsewhere(connection):
+            self._close(connection)
+        elif connection.multiplexed:
+            origin.list_shared(connection)
             self._serve(origin, now)
-        elif origin.waiters and not self._is_needed_elsewhere(origin):
+        elif origin.waiters:
             self._serve_first(origin, connection, now)
         if not connection.in_use and connection.phase is Phase.OPEN:
-            self._rest(connection, now, now if idle_since is None else idle_since)
+            self._rest(connection, now)
 
-    def _rest(self, connection: Connection, now: float, idle_since: float) -> None:
-        """Keep *connection* for later, if there is room for it and nobody starves (rules 6, 13, 19)."""
-        if self._starving or not self._limits.max_keepalive_connections:
+    def _rest(self, connection: Connection, now: float) -> None:
+        """Keep *connection* for later; if that is one too many, `_settle` will see (rules 6 and 13)."""
+        seconds = self._time_left(connection, now)
+        if seconds <= 0:
             self._close(connection)
             return
+        connection.idle_until = now + seconds
+        self._room.rest(connection)
+        if seconds != math.inf:
+            self.deadlines.set(connection, now, seconds)
+
+    def _time_left(self, connection: Connection, now: float) -> float:
+        """Tell for how many seconds *connection* may go on being unused."""
         server = connection.keep_alive
         server = max(server - SERVER_MARGIN, server / 2)
-        seconds = min(self._limits.keepalive_expiry, server, connection.ages - now)
-        connection.idle_since, connection.idle_until = idle_since, idle_since + seconds
-        if now >= connection.idle_until:
-            self._close(connection)
-            return
-        if not connection.multiplexed:
-            connection.origin.idle[connection] = None
-        connection.origin.lane.idle[connection] = None
-        self._idle += 1
-        if connection.idle_until != math.inf:
-            self.deadlines.set(connection, now, connection.idle_until - now)
-        if self._idle > self._limits.max_keepalive_connections:
-            oldest = self._longest_idle(self._lanes.values())
-            assert oldest is not None
-            self._close(oldest)
+        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
+        return min(kept, connection.ages - now)
 
     def _rouse(self, connection: Connection) -> None:
         """Take *connection* from the idle ones, if it is one."""
-        if connection.origin.lane.idle.pop(connection, connection) is None:
-            self._idle -= 1
-            connection.origin.idle.pop(connection, None)
+        if self._room.rouse(connection):
             self.deadlines.discard(connection)
 
-    @staticmethod
-    def _longest_idle(lanes: Iterable[LaneState]) -> Connection | None:
-        oldest = [next(iter(lane.idle)) for lane in lanes if lane.idle]
-        return min(oldest, key=lambda connection: connection.idle_since, default=None)
+    def _evict(self, connection: Connection, now: float) -> None:
+        """Close an idle connection for the sake of others, and see to what its origin makes of it."""
+        self._close(connection)
+        if self._dials.is_due(connection.origin, now):  # they wait for a stream, and the server allows none
+            self._room.starve(connection.origin)
+        else:
+            self._forget(connection.origin)
 
     def _drain(self, connection: Connection) -> None:
         if connection.phase is not Phase.OPEN:
@@ -539,203 +541,84 @@ class Scheduler:
 
     def _close(self, connection: Connection) -> None:
         """Have *connection* closed, or its dial ended."""
-        if connection.phase is Phase.CLOSED:
-            return
-        if connection.phase is Phase.DIALING:
-            self._end_dial(connection)
         self._drop(connection)
         self.effects.append(Close(connection))
 
     def _drop(self, connection: Connection) -> None:
         """Count *connection* no more."""
-        if connection.phase is Phase.OPEN:
+        if connection.phase is Phase.DIALING:
+            self._dials.end(connection)
+        elif connection.phase is Phase.OPEN:
             self._retire(connection)
         connection.phase = Phase.CLOSED
-        del connection.origin.connections[connection]
-        connection.origin.lane.size -= 1
-        self._size -= 1
+        self._room.leave(connection)
 
-    # Dials
+    # Dials, and room for them
 
     def _dial(self, origin: Origin, now: float) -> None:
-        """Dial as many as are due (rule 2), as far as there is room (rule 19)."""
-        while self._wants_dial(origin, now):
-            if not self._make_room(origin.lane):
-                self._starve(origin)
-                return
-            self._begin_dial(origin, now)
-
-    def _wants_dial(self, origin: Origin, now: float) -> bool:
-        """Tell whether more wait than dials will serve, and nothing speaks against another (rules 2, 9)."""
-        if len(origin.waiters) <= origin.coming or origin.in_doubt or now < origin.retry_at or self._closed:
-            return False
-        limits = self._limits
-        if len(origin.connections) >= origin.lane.max_connections_per_origin:
-            return False
-        if origin.speaks is Speaks.HTTP1:
-            return len(origin.dials) < limits.max_connecting_per_origin
-        return not origin.dials and origin.usable_shared < limits.max_h2_connections_per_origin
+        """Dial as many as are due (rule 2), as far as there is room; who starves already goes first (19)."""
+        while not self._room.starving and self._dials.is_due(origin, now):
+            if self._make_room(origin.lane, now):
+                self._begin_dial(origin, now)
+            else:
+                self._room.starve(origin)
+        if self._room.starving:
+            if self._dials.is_due(origin, now):
+                self._room.starve(origin)
+            else:
+                self._room.sate(origin)
+            self._feed(now)
 
     def _begin_dial(self, origin: Origin, now: float) -> None:
-        ticket = next(iter(origin.unattempted))
-        del origin.unattempted[ticket]
-        connection = Connection(
-            origin=origin,
-            number=next(self._connection_numbers),
-            begun=now,
-            streams=1 if origin.speaks is Speaks.HTTP1 else self._at_most(origin.streams),
-            horizon=next(self._numbers),
-            cause=ticket,
-        )
-        ticket.dial = connection
-        if origin.dialing_since is None:
-            origin.dialing_since = now
-        origin.dials[connection] = origin.connections[connection] = None
-        origin.coming += connection.streams
-        origin.lane.size += 1
-        self._size += 1
-        self._dialing += 1
-        self._destitute.pop(origin, None)
+        connection = self._dials.begin(origin, now, next(self._numbers))
+        self._room.take(connection)
         self.effects.append(Dial(connection))
 
-    def _end_dial(self, connection: Connection) -> None:
-        """Take *connection* off the dials; its cause, if it still waits, may cause another."""
-        origin = connection.origin
-        self.deadlines.discard(connection)
-        del origin.dials[connection]
-        self._dialing -= 1
-        origin.coming -= connection.streams
-        if not origin.dials:
-            origin.in_doubt = False
-        if connection.cause is not None:
-            connection.cause.dial = None
-            origin.unattempted[connection.cause] = None
-            origin.unattempted.move_to_end(connection.cause, last=False)
-            connection.cause = None
-
-    def _is_needed(self, dial: Connection) -> bool:
-        """Tell whether somebody waits whom the other dials would not serve."""
-        return len(dial.origin.waiters) > dial.origin.coming - dial.streams
-
-    def _adopt_or_cancel(self, dial: Connection, now: float) -> None:
-        """Decide about a dial whose cause is gone: it goes on if another needs it."""
-        origin = dial.origin
-        if self._is_needed(dial) and origin.unattempted:
-            ticket, _ = origin.unattempted.popitem(last=False)
-            dial.cause, ticket.dial = ticket, dial
-            return
-        self._close(dial)
-        self._settle(origin, now)
-
-    def _back_off(self, origin: Origin, now: float) -> None:
-        seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
-        origin.failures = min(origin.failures + 1, 10)
-        origin.retry_at = now + seconds
-        self.deadlines.set(origin, now, seconds)
-
-    # Room in the pool
-
-    def _has_room(self, lane: LaneState) -> bool:
-        """
-        Tell whether *lane* may have another connection.
-
-        One is kept for each lane that has none, so that no lane can hold up another by filling the pool.
-        """
-        if not lane.size:
-            return self._size < self._limits.max_connections
-        kept = sum(not other.size for other in self._lanes.values())
-        return self._size + kept < self._limits.max_connections
-
-    def _make_room(self, lane: LaneState) -> bool:
+    def _make_room(self, lane: LaneState, now: float) -> bool:
         """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
-        while not self._has_room(lane):
-            lanes = [
-                other for other in self._lanes.values() if other is lane or other.size > 1 or not lane.size
-            ]
-            idle = self._longest_idle(lanes)
+        if not self._room.is_for(lane):
+            idle = self._room.longest_idle(lane)
             if idle is None:
                 return False
-            self._close(idle)
+            self._evict(idle, now)
         return True
-
-    def _starve(self, origin: Origin) -> None:
-        """Note that *origin* would dial, had the pool room."""
-        if origin not in origin.lane.starved:
-            origin.lane.starved[origin] = None
-            self._starving += 1
-            if not origin.connections:
-                self._destitute[origin] = None
-
-    def _sate(self, origin: Origin) -> None:
-        if origin.lane.starved.pop(origin, origin) is None:
-            self._starving -= 1
-            self._destitute.pop(origin, None)
-
-    def _is_needed_elsewhere(self, origin: Origin) -> bool:
-        """
-        Tell whether an origin without any connection has waited longer than this one's first.
-
-        Only then is a connection taken from an origin that has a use for it: else two busy origins would
-        trade a handshake for each request.
-        """
-        if not self._destitute:
-            return False
-        other = next(iter(self._destitute))
-        return not other.waiters or next(iter(other.waiters)).number < next(iter(origin.waiters)).number
 
     def _feed(self, now: float) -> None:
         """Give room to those that starve, one dial each in turn."""
-        for lane in self._lanes.values():
-            while lane.starved:
-                origin = next(iter(lane.starved))
-                if self._wants_dial(origin, now) and not self._make_room(lane):
-                    break
-                self._sate(origin)
-                if self._wants_dial(origin, now):
-                    self._begin_dial(origin, now)
-                    if self._wants_dial(origin, now):
-                        self._starve(origin)
+        full: list[LaneState] = []
+        while (origin := self._room.hungriest(full)) is not None:
+            if not self._dials.is_due(origin, now):
+                self._room.sate(origin)
+            elif not self._make_room(origin.lane, now):
+                full.append(origin.lane)
+            else:
+                self._room.sate(origin)
+                self._begin_dial(origin, now)
+                if self._dials.is_due(origin, now):
+                    self._room.starve(origin)
 
     # Origins
 
     def _settle(self, origin: Origin, now: float) -> None:
         """Do what follows from whatever has changed: serve, dial, feed, forget."""
-        if origin.waiters:
+        if self._room.idle > self._limits.max_keepalive_connections:
+            oldest = self._room.longest_idle()
+            assert oldest is not None
+            self._evict(oldest, now)
+        if origin.waiters or self._room.starving:
             self._serve(origin, now)
             self._dial(origin, now)
-        if self._starving:
-            if not origin.waiters:
-                self._sate(origin)
-            self._feed(now)
         if not origin.dials:
             origin.dialing_since = None
-            if not origin.connections and not origin.waiters and self._origins.get(origin.key) is origin:
-                del self._origins[origin.key]
-                self.deadlines.discard(origin)
+            self._forget(origin)
 
-    def _new_origin(self, key: OriginKey) -> Origin:
-        config = self._config
-        streams = FIRST_STREAMS
-        if not config.http1:
-            speaks = Speaks.HTTP2  # by prior knowledge, where there is no ALPN
-        elif not config.http2 or key.scheme in ("http", "ws"):
-            speaks = Speaks.HTTP1
-        else:
-            speaks = Speaks.UNKNOWN
-        if key in self._remembered:
-            remembered, streams = self._remembered[key]
-            self._remembered.move_to_end(key)
-            speaks = remembered if speaks is Speaks.UNKNOWN else speaks
-        return Origin(key, self._lanes[key.lane], speaks, streams)
-
-    def _remember(self, origin: Origin) -> None:
-        self._remembered[origin.key] = (origin.speaks, origin.streams)
-        self._remembered.move_to_end(origin.key)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
-
-    def _at_most(self, streams: int) -> int:
-        return int(min(streams, self._limits.max_streams_per_connection))
+    def _forget(self, origin: Origin) -> None:
+        """Know *origin* no more if it has no connection and nobody waits for one, nor for its lane."""
+        if origin.connections or origin.waiters or origin.kept_out:
+            return
+        if self._origins.get(origin.key) is origin:  # else it was forgotten, and perhaps met again
+            del self._origins[origin.key]
+            self.deadlines.discard(origin)
 
 
 def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
