@@ -1,0 +1,107 @@
+"""Where a fault is played: a library, a loop, and a pool that has to be whole again afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import attrs
+
+from pool_manager import Limits, PoolConfig, PoolManager, PoolStats
+from tests.support.scripted import ScriptedServer
+from tests.support.scripted_http2 import ScriptedHttp2
+
+PATIENCE = 20.0  # seconds for one play; longer means that it hangs
+ONE_CONNECTION = Limits(max_h2_connections_per_origin=1)
+CLOSED_BY_CLIENT = {"FIN", "RST"}  # how a connection ended
+
+
+@attrs.define
+class World:
+    """
+    One library on one kind of loop.
+
+    Attributes:
+        library: The module, httpx or httpx2.
+
+        run: What runs a coroutine to its end, on a loop of its own.
+    """
+
+    library: Any
+    run: Callable[[Coroutine[Any, Any, None]], None]
+    _manager: PoolManager | None = None
+
+    def play(
+        self,
+        server: ScriptedServer[Any],
+        main: Callable[[Any], Awaitable[None]],
+        *,
+        limits: Limits | None = None,
+        **settings: Any,
+    ) -> None:
+        """
+        Run *main* with a pooled client of *server*; then nothing may be counted, and the next be served.
+
+        Args:
+            server: Whom the client talks to.
+
+            main: The client's part of the story.
+
+            limits: Those of the manager.
+
+            settings: What else the client is made with.
+        """
+
+        async def everything() -> None:
+            manager = PoolManager(config_for(server), limits=limits)
+            settings.setdefault("timeout", 5)
+            async with (
+                asyncio.timeout(PATIENCE),
+                manager,
+                manager.client(self.library.AsyncClient, base_url=server.url, **settings) as client,
+            ):
+                self._manager = manager
+                await main(client)
+                self.assert_quiet()
+                assert 200 == (await client.get("/afterwards", timeout=5)).status_code
+                self.assert_quiet()
+
+        self.run(everything())
+
+    @property
+    def pool(self) -> PoolStats:
+        """How the pool stands."""
+        assert self._manager is not None
+        (pool,) = self._manager.stats().pools
+        return pool
+
+    def assert_quiet(self) -> None:
+        """No request is counted as under way."""
+        assert self._manager is not None
+        assert [] == [pool for pool in self._manager.stats().pools if pool.in_flight or pool.waiting]
+
+    async def outcome(self, answer: Awaitable[Any]) -> str:
+        """Tell what came of a request: its status, or the name of its error."""
+        try:
+            return str((await answer).status_code)
+        except (self.library.HTTPError, self.library.InvalidURL) as error:
+            return type(error).__name__
+
+
+def config_for(server: ScriptedServer[Any]) -> PoolConfig:
+    """Give the config that speaks what *server* speaks."""
+    is_http2, certificates = isinstance(server, ScriptedHttp2), server.certificates
+    return PoolConfig(
+        http1=not is_http2 or certificates is not None,
+        http2=is_http2,
+        verify=True if certificates is None else certificates.client_context(),
+        trust_env=False,
+    )
+
+
+async def cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel *task* and wait for its end."""
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled(), task
