@@ -55,7 +55,7 @@ STACKS: Final = [
 
 every_stack = pytest.mark.parametrize("stack", STACKS, indirect=True)
 both_ways = pytest.mark.parametrize("stack", [STACKS[0], STACKS[3]], indirect=True)  # each of the four once
-each_version = pytest.mark.parametrize("version", ["HTTP/1.1"])  # to httpcore a good-bye in HTTP/2 is an end
+each_version = pytest.mark.parametrize("version", VERSIONS)
 
 
 @attrs.frozen
@@ -270,6 +270,24 @@ def test_a_hundred_at_once_in_http2(name: str, stack: Stack, request: pytest.Fix
     visiting(server, "HTTP/2", stack)(main)
 
 
+@pytest.mark.parametrize("name", SERVERS)
+@both_ways
+def test_a_closed_stream_leaves_its_connection(
+    name: str, stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    """In HTTP/2 the others go on, and what was sent in vain is given back to the window."""
+    server: Server = request.getfixturevalue(SERVERS[name])
+
+    async def main(client: Any) -> None:
+        for _ in range(ROUNDS):
+            async with client.stream("GET", "/payload") as answer:
+                await anext(answer.aiter_bytes())
+        assert hashlib.sha256((await client.get("/payload")).content).hexdigest() == SHA256
+
+    visiting(server, "HTTP/2", stack)(main)
+    assert server.seen().connections == 1
+
+
 @pytest.mark.parametrize("stack", STACKS[3:], indirect=True)
 def test_five_megabytes(visit: Visit, peer: tuple[Server, str]) -> None:
     """They arrive as they were sent, both ways, with a length and without."""
@@ -383,6 +401,22 @@ def test_nginx_reloads_while_requests_are_out(
 
 
 @both_ways
+@pytest.mark.parametrize(
+    # Over HTTP/1.1 a POST may cross the good-bye of an idle connection: nobody knows whether it arrived.
+    ("version", "methods"), [("HTTP/1.1", ["GET"]), ("HTTP/2", ["GET", "POST"])]
+)  # fmt: skip
+def test_nginx_reloads_under_load(
+    version: str, methods: list[str], stack: Stack, certificates: Certificates, plain_server: HypercornServer
+) -> None:
+    """Two reloads among three hundred requests: each is answered, and what must be is processed once."""
+    with NginxServer(certificates, backend=plain_server.url) as server:
+        errands = {LOAD // 3: server.reload, LOAD * 2 // 3: server.reload}
+        visiting(server, version, stack)(lambda client: load(client, methods, 10, errands))
+        assert server.seen().connections >= 3
+    assert set(processed(plain_server, "POST").values()) <= {1}
+
+
+@both_ways
 @each_version
 def test_nginx_closes_after_some_requests(
     version: str, stack: Stack, certificates: Certificates, plain_server: HypercornServer
@@ -408,7 +442,7 @@ def test_nginx_allows_few_streams(
             assert {answer.status_code for answer in answers} == {200}
 
         visiting(server, "HTTP/2", stack)(main)
-        assert server.seen().connections <= Limits().max_h2_connections_per_origin
+        assert 1 < server.seen().connections <= Limits().max_h2_connections_per_origin
     assert set(processed(plain_server, "POST").values()) == {1}
 
 
@@ -539,5 +573,19 @@ def test_nghttpd_has_small_windows(stack: Stack, certificates: Certificates) -> 
             answers = await asyncio.gather(*[client.post("/", content=body) for body in bodies])
             assert [answer.content for answer in answers] == bodies
             assert server.open_connections() <= Limits().max_h2_connections_per_origin
+
+        visiting_nghttpd(server, certificates, stack)(main)
+
+
+@both_ways
+def test_nghttpd_answers_early(stack: Stack, certificates: Certificates) -> None:
+    """An answer that comes before the upload has ended is an answer, and the connection goes on."""
+    with NghttpdServer(certificates, "--early-response") as server:
+
+        async def main(client: Any) -> None:
+            for _ in range(3):
+                answer = await client.post("/missing", content=parts_of(PAYLOAD))
+                assert answer.status_code == 404
+            assert len((await client.get("/payload")).content) == len(PAYLOAD)
 
         visiting_nghttpd(server, certificates, stack)(main)
