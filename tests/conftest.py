@@ -17,6 +17,8 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.counting_server import CountingServer
+from tests.support.granian_server import GranianServer
+from tests.support.h2o_server import H2oServer
 from tests.support.hypercorn_server import HypercornServer
 from tests.support.leaks import Standing
 from tests.support.nginx_server import NginxServer
@@ -102,6 +104,29 @@ def nginx_h1_process(certificates: Certificates) -> Iterator[NginxServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def nginx_app_process(
+    certificates: Certificates, plain_server_process: HypercornServer
+) -> Iterator[NginxServer]:
+    """Run the process behind `nginx_app`."""
+    with NginxServer(certificates, backend=plain_server_process.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def h2o_app_process(certificates: Certificates, plain_server_process: HypercornServer) -> Iterator[H2oServer]:
+    """Run the process behind `h2o_app`."""
+    with H2oServer(certificates, plain_server_process.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def granian_process(certificates: Certificates) -> Iterator[GranianServer]:
+    """Run the process behind `granian`."""
+    with GranianServer(certificates) as server:
+        yield server
+
+
 @pytest.fixture
 def h2_server(h2_server_process: HypercornServer) -> HypercornServer:
     """Give hypercorn over TLS, HTTP/2 preferred, counting from zero."""
@@ -135,6 +160,29 @@ def nginx_h1(nginx_h1_process: NginxServer) -> NginxServer:
     """Give nginx over TLS without HTTP/2, counting from zero."""
     nginx_h1_process.reset()
     return nginx_h1_process
+
+
+@pytest.fixture
+def nginx_app(nginx_app_process: NginxServer, plain_server: HypercornServer) -> NginxServer:
+    """Give nginx over TLS with HTTP/2 before `plain_server`, counting from zero."""
+    assert plain_server.port
+    nginx_app_process.reset()
+    return nginx_app_process
+
+
+@pytest.fixture
+def h2o_app(h2o_app_process: H2oServer, plain_server: HypercornServer) -> H2oServer:
+    """Give h2o over TLS with HTTP/2 before `plain_server`, counting from zero."""
+    assert plain_server.port
+    h2o_app_process.reset()
+    return h2o_app_process
+
+
+@pytest.fixture
+def granian(granian_process: GranianServer) -> GranianServer:
+    """Give granian over TLS with HTTP/2, counting from zero."""
+    granian_process.reset()
+    return granian_process
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ Paths are matched by their end, so any prefix (an SDK's `base_url`) will do.
 
     /echo                        what the request was, as JSON
     /bytes/{n}                   n bytes
+    /payload                     five megabytes; see `payload`
     /stream/{n}/{ms}             n chunks "chunk 0\n" ..., one every ms milliseconds
+    /held/{gate}                 a part, and the rest when the gate is opened
+    /waiting/{gate}              an answer when the gate is opened
+    /open/{gate}                 opens it, for who waits or comes next
     /slow/{ms}                   an answer after ms milliseconds
     /status/{code}               that status
     /cookies/set/{name}/{value}  a Set-Cookie header
@@ -14,6 +18,8 @@ Paths are matched by their end, so any prefix (an SDK's `base_url`) will do.
     /redirect/{n}                n redirects, then /echo
     /gzip                        JSON, compressed
     /sse                         three server-sent events
+    /early-hints                 103, then an answer (hypercorn alone can)
+    /websocket                   what came, over a WebSocket, until it is closed
     .../chat/completions, .../models, .../v1/messages, .../v1/devboxes[/{id}]
                                  see `sdk_answers`
 """
@@ -25,6 +31,7 @@ import gzip
 import hashlib
 import json
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import cast
@@ -33,9 +40,11 @@ import attrs
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from tests.support import sdk_answers
+from tests.support.payload import PAYLOAD
 from tests.support.server import SeenRequest
 
 JSON = "application/json"
+GATES: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
 
 class Recorder:
@@ -79,7 +88,8 @@ class Exchange:
         await self.send({"type": "http.response.start", "status": status, "headers": raw})
 
     async def chunk(self, data: bytes, *, last: bool = False) -> None:
-        """Send some of the body."""
+        """Send some of the body; nothing of it where the request is a HEAD, which not each server sees to."""
+        data = b"" if self.request.method == "HEAD" else data
         await self.send({"type": "http.response.body", "body": data, "more_body": not last})
 
     async def answer(
@@ -129,12 +139,38 @@ async def some_bytes(exchange: Exchange, count: str) -> None:
     await exchange.answer(b"x" * int(count), kind="application/octet-stream")
 
 
+async def payload(exchange: Exchange) -> None:
+    await exchange.answer(PAYLOAD, kind="application/octet-stream")
+
+
 async def stream(exchange: Exchange, count: str, pause: str) -> None:
     await exchange.start(200, [("content-type", "text/plain")])
     for number in range(int(count)):
         await asyncio.sleep(int(pause) / 1000)
         await exchange.chunk(b"chunk %d\n" % number)
     await exchange.chunk(b"", last=True)
+
+
+async def held(exchange: Exchange, name: str) -> None:
+    await exchange.start(200, [("content-type", "text/plain")])
+    await exchange.chunk(b"first;")
+    await pass_gate(name)
+    await exchange.chunk(b"last", last=True)
+
+
+async def pass_gate(name: str) -> None:
+    await GATES[name].wait()
+    GATES.pop(name, None)  # another may have passed by the same opening
+
+
+async def waiting(exchange: Exchange, name: str) -> None:
+    await pass_gate(name)
+    await exchange.answer_json({"waited": name})
+
+
+async def open_gate(exchange: Exchange, name: str) -> None:
+    GATES[name].set()
+    await exchange.answer_json({"opened": name})
 
 
 async def slow(exchange: Exchange, pause: str) -> None:
@@ -171,6 +207,11 @@ async def zipped(exchange: Exchange) -> None:
 
 async def sse(exchange: Exchange) -> None:
     await exchange.events(sdk_answers.event({"number": number}) for number in range(3))
+
+
+async def early_hints(exchange: Exchange) -> None:
+    await exchange.send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
+    await exchange.answer_json({"hinted": True})
 
 
 async def chat_completions(exchange: Exchange) -> None:
@@ -211,7 +252,11 @@ Handler = Callable[..., Awaitable[None]]
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     (".*", r"/echo", echo),
     (".*", r"/bytes/(\d+)", some_bytes),
+    (".*", r"/payload", payload),
     (".*", r"/stream/(\d+)/(\d+)", stream),
+    (".*", r"/held/([^/]+)", held),
+    (".*", r"/waiting/([^/]+)", waiting),
+    (".*", r"/open/([^/]+)", open_gate),
     (".*", r"/slow/(\d+)", slow),
     (".*", r"/status/(\d+)", status),
     (".*", r"/cookies/set/([^/]+)/([^/]+)", set_cookie),
@@ -219,6 +264,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     (".*", r"/redirect/(\d+)", redirect),
     (".*", r"/gzip", zipped),
     (".*", r"/sse", sse),
+    (".*", r"/early-hints", early_hints),
     ("POST", r"/chat/completions", chat_completions),
     ("GET", r"/models", models),
     ("POST", r"/v1/messages", messages),
@@ -268,6 +314,14 @@ async def read_body(receive: ASGIReceiveCallable) -> bytes | None:
             return body
 
 
+async def echo_messages(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Accept a WebSocket and send each message back."""
+    await receive()  # "websocket.connect"
+    await send({"type": "websocket.accept", "subprotocol": None, "headers": []})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "bytes": event.get("bytes"), "text": event.get("text")})
+
+
 class App:
     """The app, and the record of what it was asked."""
 
@@ -276,6 +330,8 @@ class App:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Record the request, read its body, answer."""
+        if scope["type"] == "websocket" and scope["path"].endswith("/websocket"):
+            await echo_messages(receive, send)
         if scope["type"] != "http":
             return
         request = seen_request(scope)

@@ -12,6 +12,10 @@ log has no buffer, whatever was answered before the look is in the log.
 Handshakes are those of connections that carried a request: nginx does not tell
 of the others. The log holds only some headers (`LOGGED_HEADERS`) and no body.
 
+With a `backend` (the URL of a server in the clear) all below /app is passed on to
+it, part by part as it comes, save /app/payload, which is a file. As nginx numbers
+the connections it opens as well, only those that carried a request count then.
+
 The port is the kernel's choice and never free in between: the socket is opened
 here and inherited by nginx, by the means it has for replacing its own binary.
 """
@@ -22,7 +26,7 @@ import grp
 import json
 import os
 import pwd
-import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -32,6 +36,8 @@ from pathlib import Path
 import attrs
 
 from tests.support.certificates import Certificates
+from tests.support.payload import PAYLOAD
+from tests.support.programs import dies_with_parent, find_program
 from tests.support.server import POLL, START_TIMEOUT, Seen, SeenRequest, Server
 
 BYTES = 1 << 20  # what /bytes serves
@@ -51,9 +57,11 @@ http {{
     log_format seen escape=json '{log_format}';
     access_log access.log seen;
     default_type application/json;
-    keepalive_requests 1000000;
-    keepalive_timeout 300s;
+    keepalive_requests {keepalive_requests};
+    keepalive_timeout {keepalive_timeout}s;
+    http2_max_concurrent_streams {max_streams};
     client_max_body_size 64m;
+{backend}
 
     server {{
         listen 127.0.0.1:{port} ssl{http2};
@@ -64,13 +72,30 @@ http {{
         location / {{ return 200 '{{"ok":true}}'; }}
         location ~ /echo$ {{ return 200 '{echo}'; }}
         location = /bytes {{ default_type application/octet-stream; }}
+        location = /app/payload {{ alias {prefix}/payload; }}
+{passed_on}
     }}
     server {{
         listen unix:{prefix}/control;
         access_log off;
-        location / {{ return 200 "$connection $connections_active"; }}
+        location / {{ return 200 "$connection $connections_active $pid"; }}
     }}
 }}
+"""
+BACKEND = """\
+    upstream backend {{ server {address}; keepalive 32; }}
+    map $http_upgrade $passed_connection {{ default upgrade; "" ""; }}
+"""
+PASSED_ON = """\
+        location ^~ /app/ {
+            proxy_pass http://backend;
+            proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection $passed_connection;
+            proxy_buffering off;
+            proxy_request_buffering off;
+            proxy_next_upstream off;
+        }
 """
 
 
@@ -109,37 +134,70 @@ class Mark:
 
         active: Connections that are open, the look's own included.
 
+        pid: The worker's.
+
         log_size: Bytes in the log.
     """
 
     connection: int
     active: int
+    pid: int
     log_size: int
 
 
 class NginxServer(Server):
-    """nginx, in a temporary folder, without root."""
+    """
+    nginx, in a temporary folder, without root.
 
-    def __init__(self, certificates: Certificates, *, http2: bool = True) -> None:
-        self._binary = find_nginx()
+    Args:
+        http2: Offer it.
+
+        backend: The URL of the server to which /app is passed on.
+
+        keepalive_requests: On one connection; then nginx says good-bye.
+
+        keepalive_timeout: Whole seconds after which nginx closes an idle connection.
+
+        max_streams: HTTP/2 streams on one connection.
+    """
+
+    def __init__(
+        self,
+        certificates: Certificates,
+        *,
+        http2: bool = True,
+        backend: str | None = None,
+        keepalive_requests: int = 1_000_000,
+        keepalive_timeout: int = 300,
+        max_streams: int = 128,
+    ) -> None:
+        self._binary = find_program("nginx")
+        self._has_backend = backend is not None
         self._folder = tempfile.TemporaryDirectory(prefix="nginx-")
         self._prefix = Path(self._folder.name)
         with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
             listener.settimeout(0)  # nginx takes it for granted of a socket it inherits
             super().__init__(certificates, listener.getsockname()[1], tls=True)
-            self._write_files(http2=http2)
+            self._write_files(
+                http2=" http2" if http2 else "",
+                backend=BACKEND.format(address=backend.removeprefix("http://")) if backend else "",
+                passed_on=PASSED_ON if backend else "",
+                keepalive_requests=keepalive_requests,
+                keepalive_timeout=keepalive_timeout,
+                max_streams=max_streams,
+            )
             self._process = self._spawn(listener)
         self._since = self._first_look()
         self._looks = 0  # since `self._since`
 
     def seen(self) -> Seen:
         """Tell what nginx saw; see `Server.seen`."""
-        mark = self._look()
-        self._looks += 1
+        mark = self._look_again()
         lines = self._read_log(mark)
         news = {line["connection"] for line in lines if int(line["connection"]) > self._since.connection}
+        between = mark.connection - self._since.connection - self._looks
         return Seen(
-            connections=mark.connection - self._since.connection - self._looks,
+            connections=len(news) if self._has_backend else between,
             handshakes=len(news),
             requests=tuple(_seen_request(line) for line in lines),
             open=mark.active - 1,
@@ -155,26 +213,43 @@ class NginxServer(Server):
         self._process.wait()
         self._folder.cleanup()
 
-    def _write_files(self, *, http2: bool) -> None:
+    def reload(self) -> None:
+        """
+        Replace the worker, as after a change of the configuration; return when that is done.
+
+        The old one takes no more connections, says good-bye on those that are
+        idle, and ends when it has answered what it was asked.
+        """
+        old = self._look_again().pid
+        self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._look_again().pid == old or not _is_ending(old):
+            if time.monotonic() > deadline:
+                msg = "nginx did not replace its worker"
+                raise TimeoutError(msg)
+            time.sleep(POLL)
+
+    def _write_files(self, **options: object) -> None:
         config = CONFIG.format(
             user=_user(),
             log_format=LOG_FORMAT,
             echo=ECHO,
             port=self.port,
-            http2=" http2" if http2 else "",
             cert_file=self._certificates.server.cert_file,
             key_file=self._certificates.server.key_file,
             prefix=self._prefix,
+            **options,
         )
         (self._prefix / "nginx.conf").write_text(config)
         (self._prefix / "bytes").write_bytes(bytes(range(256)) * (BYTES // 256))
+        (self._prefix / "payload").write_bytes(PAYLOAD)
         (self._prefix / "access.log").touch()
 
     def _spawn(self, listener: socket.socket) -> subprocess.Popen[bytes]:
         command = [self._binary, "-p", self._folder.name, "-c", "nginx.conf", "-e", "stderr"]
         with (self._prefix / "error.log").open("wb") as errors:
             return subprocess.Popen(
-                [*_dies_with_parent(), *command],
+                [*dies_with_parent(), *command],
                 env={**os.environ, "NGINX": f"{listener.fileno()};"},
                 pass_fds=[listener.fileno()],
                 stderr=errors,
@@ -193,14 +268,20 @@ class NginxServer(Server):
                     raise RuntimeError(msg) from None
             time.sleep(POLL)
 
+    def _look_again(self) -> Mark:
+        """Look, and count the look: it is no connection of a client's."""
+        mark = self._look()
+        self._looks += 1
+        return mark
+
     def _look(self) -> Mark:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(START_TIMEOUT)
             control.connect(str(self._prefix / "control"))
             control.sendall(b"GET / HTTP/1.0\r\n\r\n")
             answer = b"".join(iter(lambda: control.recv(4096), b""))
-        connection, active = answer.split(b"\r\n\r\n")[1].split()
-        return Mark(int(connection), int(active), (self._prefix / "access.log").stat().st_size)
+        connection, active, pid = answer.split(b"\r\n\r\n")[1].split()
+        return Mark(int(connection), int(active), int(pid), (self._prefix / "access.log").stat().st_size)
 
     def _read_log(self, mark: Mark) -> list[dict[str, str]]:
         with (self._prefix / "access.log").open("rb") as log:
@@ -219,22 +300,12 @@ def _seen_request(line: dict[str, str]) -> SeenRequest:
     )
 
 
-def find_nginx() -> str:
-    """
-    Find the program; an ordinary user may not have its folder on the PATH.
-
-    Raises:
-        RuntimeError: It is not there; the message says how to install it.
-    """
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-    binary = shutil.which("nginx", path=path)
-    if binary is None:
-        msg = (
-            "these tests need nginx. On Debian and Ubuntu: apt-get install -y nginx-light"
-            " (or, as root: python -m tests.support.system_packages)"
-        )
-        raise RuntimeError(msg)
-    return binary
+def _is_ending(worker: int) -> bool:
+    """Tell whether a worker was told to end, or has ended; nginx writes it where `ps` looks."""
+    try:
+        return b"shutting down" in Path(f"/proc/{worker}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _user() -> str:
@@ -242,9 +313,3 @@ def _user() -> str:
     if os.geteuid() != 0:
         return ""
     return f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
-
-
-def _dies_with_parent() -> list[str]:
-    """Give a prefix for a command that lets it not outlive us, where there is one."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -1,8 +1,8 @@
 """
 Programs that the tests need and pip does not have: `python -m tests.support.system_packages`.
 
-That is nginx. It is installed where we may do so without a question (as root, or
-by a sudo that asks for no password); else the error says what to type.
+Those are servers. They are installed where we may do so without a question (as
+root, or by a sudo that asks for no password); else the error says what to type.
 """
 
 from __future__ import annotations
@@ -12,20 +12,31 @@ import shutil
 import subprocess
 import sys
 
-from tests.support.nginx_server import find_nginx
+from tests.support.programs import PACKAGES, find_program
 
 
 def main() -> int:
     """Install what is missing; give the exit status."""
-    try:
-        find_nginx()
-    except RuntimeError as missing:
+    missing = missing_programs()
+    if missing:
         if (become_root := way_to_be_root()) is None:
-            sys.stderr.write(f"{missing}\n")
+            sys.stderr.write("".join(f"{error}\n" for error in missing.values()))
             return 1
-        install(become_root)
-        find_nginx()
+        install(become_root, [PACKAGES[name] for name in missing])
+        for name in missing:
+            find_program(name)
     return 0
+
+
+def missing_programs() -> dict[str, RuntimeError]:
+    """Give each program that is not there, and the error that says how to install it."""
+    missing = {}
+    for name in PACKAGES:
+        try:
+            find_program(name)
+        except RuntimeError as error:
+            missing[name] = error
+    return missing
 
 
 def way_to_be_root() -> list[str] | None:
@@ -40,10 +51,10 @@ def way_to_be_root() -> list[str] | None:
     return [sudo, "-n"]
 
 
-def install(become_root: list[str]) -> None:
+def install(become_root: list[str], packages: list[str]) -> None:
     """Run apt-get; fetch its lists only where those at hand will not do."""
     apt_get = [*become_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
-    command = [*apt_get, "install", "-y", "--no-install-recommends", "nginx-light"]
+    command = [*apt_get, "install", "-y", "--no-install-recommends", *packages]
     if subprocess.run(command, check=False).returncode:
         subprocess.run([*apt_get, "update"], check=True)
         subprocess.run(command, check=True)

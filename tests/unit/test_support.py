@@ -24,9 +24,13 @@ import runloop_api_client
 from tests.support import sdk_answers
 from tests.support.certificates import Certificates
 from tests.support.counting_server import Answer, Close, CountingServer
+from tests.support.granian_server import GranianServer
+from tests.support.h2o_server import H2oServer
 from tests.support.hypercorn_server import HypercornServer
 from tests.support.leaks import Standing
+from tests.support.nghttpd_server import NghttpdServer
 from tests.support.nginx_server import BYTES, NginxServer
+from tests.support.payload import SHA256
 from tests.support.proxy_server import ProxyServer, basic
 from tests.support.server import Seen, Server
 
@@ -175,18 +179,25 @@ ORPHANED = """
 import pathlib, sys
 from tests.support.certificates import Certificates
 from tests.support.{module} import {kind}
-server = {kind}(Certificates(pathlib.Path(sys.argv[1])))
+server = {kind}(Certificates(pathlib.Path(sys.argv[1])){options})
 print(server.port, flush=True)
 input()
 """
 
 
 @pytest.mark.parametrize(
-    ("module", "kind"), [("hypercorn_server", "HypercornServer"), ("nginx_server", "NginxServer")]
+    ("module", "kind", "options"),
+    [
+        ("hypercorn_server", "HypercornServer", ""),
+        ("granian_server", "GranianServer", ""),
+        ("nginx_server", "NginxServer", ""),
+        ("h2o_server", "H2oServer", ", 'http://127.0.0.1:9'"),
+        ("nghttpd_server", "NghttpdServer", ""),
+    ],
 )
-def test_ends_with_its_parent(tmp_path: Path, module: str, kind: str) -> None:
+def test_ends_with_its_parent(tmp_path: Path, module: str, kind: str, options: str) -> None:
     """A server whose parent was killed ends by itself."""
-    script = ORPHANED.format(module=module, kind=kind)
+    script = ORPHANED.format(module=module, kind=kind, options=options)
     command = [sys.executable, "-c", script, str(tmp_path)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(
@@ -335,11 +346,79 @@ def test_nginx_echoes_and_serves_a_file(nginx_h2: NginxServer) -> None:
     assert echo["client"] == nginx_h2.seen().requests[0].client
 
 
+def test_nginx_reloads(certificates: Certificates) -> None:
+    """After a reload idle connections are closed, and counting goes on."""
+    with NginxServer(certificates) as server, client_of(server) as client:
+        client.get("/")
+        server.reload()
+        server.wait_for(lambda seen: seen.open == 0)
+        client.get("/echo")
+        assert server.seen().connections == 2
+
+
 def test_missing_nginx_is_an_error(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nginx is missing the error says how to install it."""
     monkeypatch.setattr("shutil.which", lambda name, path: None)  # noqa: ARG005 - its signature
     with pytest.raises(RuntimeError, match="apt-get install -y nginx-light"):
         NginxServer(certificates)
+
+
+# granian, h2o, nginx before an app, nghttpd
+
+
+@pytest.mark.parametrize("name", ["granian", "h2o_app", "nginx_app"])
+@pytest.mark.parametrize("http2", [False, True])
+def test_counts_connections_with_requests(name: str, http2: bool, request: pytest.FixtureRequest) -> None:
+    """Two clients are two connections; those that are open are known."""
+    server: Server = request.getfixturevalue(name)
+    with client_of(server, http2=http2) as ann, client_of(server, http2=http2) as bob:
+        for client in (ann, bob):
+            assert client.post("/app/echo", content=b"body").json()["body_length"] == 4
+            assert hashlib.sha256(client.get("/app/payload").content).hexdigest() == SHA256
+        seen = server.wait_for(lambda seen: len(seen.requests) == 4)
+        assert (seen.connections, seen.handshakes, seen.open) == (2, 2, 2)
+    assert sorted(seen.per_client.values()) == [2, 2]
+    assert [(seen.method, seen.path) for seen in seen.requests] == [
+        ("POST", "/app/echo"),
+        ("GET", "/app/payload"),
+    ] * 2
+    assert {request.http_version for request in seen.requests} == {"2" if http2 else "1.1"}
+    server.wait_for(lambda seen: seen.open == 0)
+
+
+def test_h2o_restarts(certificates: Certificates, plain_server: HypercornServer) -> None:
+    """After a restart somebody else listens on the same port, and the first one ends."""
+    with H2oServer(certificates, plain_server.url, can_restart=True) as server:
+        for _ in range(3):
+            with client_of(server, http2=True) as client:
+                assert client.get("/app/echo").status_code == 200
+            server.restart()
+        with client_of(server) as client:
+            assert client.get("/app/echo").status_code == 200
+
+
+def test_granian_shuts_down(certificates: Certificates) -> None:
+    """Nobody listens any more; what was seen is known still."""
+    with GranianServer(certificates) as server:
+        with client_of(server) as client:
+            client.get("/echo")
+        server.shut_down()
+        deadline = time.monotonic() + 5
+        while accepts(server.port) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not accepts(server.port)
+        assert [request.path for request in server.seen().requests] == ["/echo"]
+
+
+def test_nghttpd_echoes(certificates: Certificates) -> None:
+    """With `--echo-upload` a body comes back; without TLS as well."""
+    for tls in (True, False):
+        with (
+            NghttpdServer(certificates, "--echo-upload", tls=tls) as server,
+            httpx.Client(verify=certificates.client_context(), http1=False, http2=True) as client,
+        ):
+            assert client.post(server.url, content=b"body").content == b"body"
+            assert server.open_connections() == 1
 
 
 # The counting server
