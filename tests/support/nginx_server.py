@@ -157,7 +157,7 @@ class NginxServer(Server):
 
     def _write_files(self, *, http2: bool) -> None:
         config = CONFIG.format(
-            user=_user(),
+            user=user_line(),
             log_format=LOG_FORMAT,
             echo=ECHO,
             port=self.port,
@@ -174,7 +174,7 @@ class NginxServer(Server):
         command = [self._binary, "-p", self._folder.name, "-c", "nginx.conf", "-e", "stderr"]
         with (self._prefix / "error.log").open("wb") as errors:
             return subprocess.Popen(
-                [*_dies_with_parent(), *command],
+                [*dies_with_parent(), *command],
                 env={**os.environ, "NGINX": f"{listener.fileno()};"},
                 pass_fds=[listener.fileno()],
                 stderr=errors,
@@ -237,14 +237,14 @@ def find_nginx() -> str:
     return binary
 
 
-def _user() -> str:
+def user_line() -> str:
     """Keep the worker, which root's nginx would make somebody else, able to read our files."""
     if os.geteuid() != 0:
         return ""
     return f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(os.getegid()).gr_name};"
 
 
-def _dies_with_parent() -> list[str]:
+def dies_with_parent() -> list[str]:
     """Give a prefix for a command that lets it not outlive us, where there is one."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
