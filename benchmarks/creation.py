@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import gc
 import importlib
 import inspect
@@ -90,7 +91,7 @@ def candidates(manager: pool_manager.PoolManager) -> dict[str, tuple[Callable[[]
         except ImportError:
             continue
         for kind in (module.Client, module.AsyncClient):
-            found[f"{library}.{kind.__name__}"] = (kind, lambda kind=kind: manager.client(kind))
+            found[f"{library}.{kind.__name__}"] = (kind, functools.partial(manager.client, kind))
     for package, (*names, kwargs) in SDKS.items():
         try:
             module = importlib.import_module(package)
@@ -98,10 +99,8 @@ def candidates(manager: pool_manager.PoolManager) -> dict[str, tuple[Callable[[]
             continue
         for name in names:
             kind = getattr(module, str(name))
-            found[f"{package}.{name}"] = (
-                lambda kind=kind, kwargs=kwargs: kind(**kwargs),
-                lambda kind=kind, kwargs=kwargs: manager.pooled(kind, **kwargs),
-            )
+            usual = functools.partial(kind, **kwargs)
+            found[f"{package}.{name}"] = (usual, functools.partial(manager.pooled, kind, **kwargs))
     return found
 
 

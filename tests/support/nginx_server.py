@@ -231,7 +231,7 @@ class NginxServer(Server):
 
     def _write_files(self, **options: object) -> None:
         config = CONFIG.format(
-            user=_user(),
+            user=user_line(),
             log_format=LOG_FORMAT,
             echo=ECHO,
             port=self.port,
@@ -308,7 +308,7 @@ def _is_ending(worker: int) -> bool:
         return True
 
 
-def _user() -> str:
+def user_line() -> str:
     """Keep the worker, which root's nginx would make somebody else, able to read our files."""
     if os.geteuid() != 0:
         return ""

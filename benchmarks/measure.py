@@ -1,0 +1,110 @@
+"""Rounds: each contender once, one after another, each in a process of its own; then again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from benchmarks.child import Task
+from benchmarks.contenders import CONTENDERS
+from benchmarks.driving import Effort
+from benchmarks.pinning import cores
+from benchmarks.results import Measured, Results
+from benchmarks.scenarios import Scenario
+from benchmarks.servers import Server, running
+
+PATIENCE = 180.0  # seconds for one measurement
+
+Heard = Callable[[str, str, int, Measured], object]  # scenario, contender, round, what it gave
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """
+    What to measure.
+
+    Attributes:
+        scenarios: In this order.
+
+        contenders: These alone, where not None.
+
+        rounds: How often each is measured, at most.
+
+        effort: How long each time.
+
+        loop: "asyncio" or "uvloop".
+    """
+
+    scenarios: Sequence[Scenario]
+    contenders: Sequence[str] | None
+    rounds: int
+    effort: Effort
+    loop: str = "asyncio"
+
+    def taking_part(self, scenario: Scenario) -> list[str]:
+        """Name those who are asked for, installed and meant to do this."""
+        wanted = (name for name in scenario.contenders if self.contenders is None or name in self.contenders)
+        return [name for name in wanted if name not in CONTENDERS or CONTENDERS[name].available]
+
+
+def carry_out(plan: Plan, heard: Heard) -> Results:
+    """Measure all of it; tell *heard* of each measurement."""
+    server_core, client_core = cores()
+    rows: dict[tuple[str, str], list[Measured]] = {}
+    with running(server_core) as server:
+        for scenario in plan.scenarios:
+            for number in range(min(plan.rounds, scenario.rounds)):
+                for contender in plan.taking_part(scenario):
+                    task = Task(
+                        scenario=scenario.name,
+                        contender=contender,
+                        address=server.address,
+                        effort=plan.effort,
+                        loop=plan.loop,
+                        core=client_core,
+                    )
+                    measured = _measure(task, server)
+                    rows.setdefault((scenario.name, contender), []).append(measured)
+                    heard(scenario.name, contender, number, measured)
+    return Results(rows)
+
+
+def _measure(task: Task, server: Server) -> Measured:
+    before = server.accepted()
+    found = _ask_child(task)
+    if "error" in found:
+        return Measured(numbers={}, causes={str(found["error"]): 1})
+    numbers = {**found["numbers"], "connections": server.accepted() - before}
+    return Measured(numbers=numbers, causes=found["causes"])
+
+
+def _ask_child(task: Task) -> Mapping[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.child", task.to_json()]
+    try:
+        done = subprocess.run(  # noqa: S603 - ourselves
+            command,
+            env={**_environment(), "SSL_CERT_FILE": task.address.ca_file},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done in {PATIENCE:.0f} s"}
+    try:
+        found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        return {"error": f"exit status {done.returncode}: {done.stderr[-300:]}"}
+    return found
+
+
+def _environment() -> dict[str, str]:
+    """Give ours without proxies: they would be used for loopback, too."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
