@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, final, overload
+from types import CodeType, TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeVar, final, overload
 
 import httpx
 
@@ -31,13 +31,48 @@ C = TypeVar("C")
 _NOT_THE_CALLER = frozenset({"pool_manager", "httpx", "httpx2", "contextlib"})
 
 
-def caller() -> str:
-    """Give "file:line" of whoever called into this package, past it and the httpx libraries."""
+class Place(NamedTuple):
+    """A line of somebody's code. It is made for each answer, and put into words for the few that get lost."""
+
+    code: CodeType | None
+    line: int
+
+    def __str__(self) -> str:
+        return "an unknown place" if self.code is None else f"{self.code.co_filename}:{self.line}"
+
+
+def caller() -> Place:
+    """Give the place that called into this package, past it and the httpx libraries."""
     # Not `inspect.stack`: it reads source files, at a thousand times the cost.
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_CALLER:
-        frame = frame.f_back
-    return "an unknown place" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    depth = 1
+    while (module := _module_at(depth)) in _passed or _is_passed(module):
+        depth += 1
+    if module is None:
+        return Place(None, 0)
+    frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return Place(frame.f_code, frame.f_lineno)
+
+
+_passed: set[str | None] = set()  # modules that were found to be none that a caller means
+
+
+def _is_passed(module: str | None) -> bool:
+    if module is None or module.partition(".")[0] not in _NOT_THE_CALLER:
+        return False
+    _passed.add(module)
+    return True
+
+
+def _module_by_frame(depth: int) -> str | None:
+    try:
+        frame = sys._getframe(depth + 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    except ValueError:  # there are not so many
+        return None
+    return str(frame.f_globals.get("__name__"))
+
+
+# Python 3.12 can tell without making an object of each frame, which is most of the cost.
+_module_at: Callable[[int], str | None] = getattr(sys, "_getframemodulename", _module_by_frame)
 
 
 @final

@@ -276,7 +276,7 @@ class PoolManager:
 
             PoolClosed: The manager is closed.
         """
-        terms = Terms(name=name or caller(), lane=lane, shared=shared, config=config)
+        terms = Terms(name=name or str(caller()), lane=lane, shared=shared, config=config)
         tenancy = self._maker.take(terms, reopens=False)
         tenancy.join(is_async=None)
         return Lease(tenancy, self._maker)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -12,6 +14,8 @@ from pool_manager.core.messages import AsyncEngine, Engine
 from pool_manager.runtimes.borrowed.in_loops import AsyncBorrowedEngine
 from pool_manager.runtimes.borrowed.in_threads import BorrowedEngine
 from pool_manager.runtimes.loops import Runtime, Watch
+from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
+from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, PoolStats
 
@@ -31,7 +35,7 @@ class Tenant:
 
     name: str
     lane: str | None
-    taken_at: str
+    taken_at: object  # its `str` is a place in somebody's code
     reopens: bool  # a transport's own lease is taken anew when the transport is used after close
     closed: bool = False
     pools: set[Pool] = attrs.field(factory=set)
@@ -85,8 +89,14 @@ class Pool:
     def ensure_engine(self, lanes: Lanes, contexts: ContextCache) -> None:
         """Make the engine if there is none. Cheap: no TLS context, no socket."""
         if self._engine is None:
-            kind = BorrowedEngine if self.runtime.name == "threads" else AsyncBorrowedEngine
-            self._engine = kind(self.share.config, self.share.limits, lanes, contexts)
+            self._engine = self._engine_type()(self.share.config, self.share.limits, lanes, contexts)
+
+    def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
+        if self.runtime.name == "threads":
+            return BorrowedEngine
+        if isinstance(self.runtime, AsyncioLoop) and self.share.config.proxy is None:
+            return functools.partial(AsyncioEngine, self.runtime.get())
+        return AsyncBorrowedEngine
 
     def withdraw(self) -> None:
         """Serve no new tenant: leave the table, if this is still the pool there."""

@@ -12,28 +12,19 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
-import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 import attrs
 
 from pool_manager import errors
+from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
 from pool_manager.core.lanes import Lanes
-from pool_manager.core.messages import (
-    AsyncBody,
-    AsyncEngine,
-    Body,
-    Engine,
-    Request,
-    Response,
-    TransportFailure,
-)
+from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
 from pool_manager.errors import ConfigError
-from pool_manager.leases import Tenancy, caller
+from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
 from pool_manager.runtimes import loops
@@ -57,8 +48,9 @@ class Face:
         self.transport_type: type[PoolTransport] = type(
             "PoolTransport", (PoolTransport, *bases), {"face": self}
         )
-        self.stream_type = type("PooledStream", (_Stream, library.SyncByteStream), {})
-        self.async_stream_type = type("PooledStream", (_AsyncStream, library.AsyncByteStream), {})
+        self.stream_type = type("PooledStream", (Stream, library.SyncByteStream), {})
+        self.async_stream_type = type("PooledStream", (AsyncStream, library.AsyncByteStream), {})
+        self.response_type: Any = answer_type(library)
         self._errors: dict[type[errors.PoolError], type[errors.PoolError]] = {
             ours: type(
                 ours.__name__,
@@ -127,16 +119,23 @@ class Face:
             port=url.port,
             target=extensions.pop("target", url.raw_path),
             headers=request.headers.raw,
-            body=request.stream,
+            body=self._body(request),
             timeouts=timeouts,
             lane=lane,
             lease=exchange.tenant.name,
             extensions=extensions,
         )
 
+    def _body(self, request: Any) -> Any:
+        """Give the whole body where the library has it: it can be sent twice, and in one piece."""
+        try:
+            return request.content
+        except self.library.RequestNotRead:
+            return request.stream
+
     def response(self, response: Response, stream: object) -> Any:
         """Make the answer a response of the library."""
-        return self.library.Response(
+        return self.response_type(
             status_code=response.status,
             headers=response.headers,
             stream=stream,
@@ -219,7 +218,7 @@ class PoolTransport:
             exchange.end(failed=True)
             raise
         return self.face.response(
-            response, self.face.stream_type(self.face, response.body, exchange, neutral)
+            response, self.face.stream_type(response.body, exchange, neutral, self.face.failure)
         )
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -235,7 +234,7 @@ class PoolTransport:
             exchange.end(failed=True)
             raise
         return self.face.response(
-            response, self.face.async_stream_type(self.face, response.body, exchange, neutral)
+            response, self.face.async_stream_type(response.body, exchange, neutral, self.face.failure)
         )
 
     def close(self) -> None:
@@ -253,58 +252,3 @@ class PoolTransport:
                 await transport.aclose()
         if self._owns:
             await self._tenancy.aclose()
-
-
-class _OpenAnswer:
-    """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
-
-    def __init__(self, face: Face, body: Any, exchange: Exchange, request: Request) -> None:
-        self._face, self._body, self._exchange = face, body, exchange
-        self._request, self._taken_at = request, caller()
-        self._open = True
-
-    def __del__(self) -> None:
-        """Runs at any time, inside anything: it may leave a note, and not wait for a lock."""
-        if not getattr(self, "_open", False) or sys.is_finalizing():
-            return
-        self._exchange.abandon(self._body)
-        message = (
-            f"unclosed response to {self._request}, taken at {self._taken_at}"
-            f" by lease {self._exchange.tenant.name!r}: read it, close it, or use `with`"
-        )
-        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
-
-
-class _Stream(_OpenAnswer):
-    _body: Body
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            yield from self._body
-        except TransportFailure as error:
-            raise self._face.failure(error, self._exchange.pool, self._request) from error.__cause__
-
-    def close(self) -> None:
-        self._open = False
-        try:
-            self._body.close()
-        finally:
-            self._exchange.end()
-
-
-class _AsyncStream(_OpenAnswer):
-    _body: AsyncBody
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._body:
-                yield part
-        except TransportFailure as error:
-            raise self._face.failure(error, self._exchange.pool, self._request) from error.__cause__
-
-    async def aclose(self) -> None:
-        self._open = False
-        try:
-            await self._body.aclose()
-        finally:
-            self._exchange.end()

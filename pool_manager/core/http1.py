@@ -158,7 +158,7 @@ class Http1Connection:
         self.keep_alive_timeout = None
         return head.data
 
-    def send_body(self, data: bytes) -> tuple[bytes, ...]:
+    def send_body(self, data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
         """
         Frame a part of the body; give the buffers to write, in order.
 

@@ -70,7 +70,7 @@ class Request:
 
         headers: Raw pairs in the order and spelling of the caller.
 
-        body: Parts of the body. Iterable where a thread sends it, async iterable in a loop.
+        body: The whole body, or its parts: iterable where a thread sends it, async iterable in a loop.
 
         timeouts: Seconds for "connect", "read", "write" and "pool"; None waits for ever.
 
@@ -87,7 +87,7 @@ class Request:
     port: int | None
     target: bytes
     headers: Headers
-    body: Iterable[bytes] | AsyncIterable[bytes]
+    body: bytes | Iterable[bytes] | AsyncIterable[bytes]
     timeouts: Mapping[str, Seconds]
     lane: str
     lease: str

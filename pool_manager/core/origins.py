@@ -76,6 +76,8 @@ class Ticket:
         idle_for: Seconds for which the connection had been idle when it was given.
 
         dial: The dial that was begun for its sake and is under way.
+
+        waiter: The runtime's own: who is to be told by a `Wake`.
     """
 
     origin: Origin
@@ -88,6 +90,7 @@ class Ticket:
     error: TransportFailure | PoolError | None = None
     idle_for: float = 0.0
     dial: Connection | None = None
+    waiter: object = None
 
     @property
     def is_back(self) -> bool:
@@ -178,6 +181,7 @@ class Connection:
     idle_until: float = math.inf
     keep_alive: float = math.inf  # seconds for which the server keeps it when idle
     is_listed: bool = False  # in the heap of its origin
+    is_suspended: bool = False  # asked whether anybody is there, and not answered yet
 
 
 @attrs.define(eq=False, repr=False)  # they refer to one another
@@ -277,7 +281,8 @@ class Origin:
         """Find the oldest HTTP/2 connection with a free slot; those without are forgotten on the way."""
         while self.shared:
             connection = self.shared[0][1]
-            if connection.phase is Phase.OPEN and connection.in_use < connection.streams:
+            has_room = connection.in_use < connection.streams and not connection.is_suspended
+            if connection.phase is Phase.OPEN and has_room:
                 return connection
             heapq.heappop(self.shared)
             connection.is_listed = False

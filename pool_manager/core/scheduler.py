@@ -303,6 +303,17 @@ class Scheduler:
         origin.list_shared(connection)
         self._settle(origin, now)
 
+    def suspend(self, connection: Connection) -> None:
+        """Hand an HTTP/2 connection to nobody: its server was asked whether it is there (rule 14)."""
+        connection.is_suspended = True
+
+    def resume(self, connection: Connection, now: float) -> None:
+        """Hand the connection out again: its server is there."""
+        connection.is_suspended = False
+        if connection.phase is Phase.OPEN:
+            connection.origin.list_shared(connection)
+            self._settle(connection.origin, now)
+
     def drain(self, connection: Connection, now: float) -> None:
         """Hand the connection out no more; it is closed when the last request has left (rule 10)."""
         if connection.phase is Phase.OPEN:

@@ -18,7 +18,7 @@ from typing import Protocol
 import anyio
 import sniffio
 
-from pool_manager.runtimes.on_asyncio import AsyncioLoop
+from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
 from pool_manager.stats import Runtime as RuntimeName
 
 

@@ -45,7 +45,7 @@ class Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A request body on its way down, part by part, in the colour it came in."""
 
     def __init__(self, parts: Any) -> None:
-        self._parts = parts
+        self._parts = httpx.ByteStream(parts) if isinstance(parts, bytes) else parts
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._parts)

@@ -17,6 +17,13 @@ class AsyncioLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)
 
+    def get(self) -> asyncio.AbstractEventLoop:
+        """Give the loop; RuntimeError if it is gone."""
+        loop = self._loop()
+        if loop is None:
+            raise RuntimeError("the event loop is gone")
+        return loop
+
     def is_over(self) -> bool:
         """Whether the loop was closed, or collected."""
         loop = self._loop()
@@ -28,10 +35,7 @@ class AsyncioLoop:
 
     def call_soon(self, function: Callable[[], object]) -> None:
         """Have the loop call *function*; RuntimeError if it was closed."""
-        loop = self._loop()
-        if loop is None:
-            raise RuntimeError("the event loop is gone")
-        loop.call_soon_threadsafe(function)
+        self.get().call_soon_threadsafe(function)
 
     def call_later(self, delay: float, function: Callable[[], object]) -> None:
         """Arm a timer of the loop's."""

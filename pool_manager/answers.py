@@ -1,0 +1,138 @@
+"""
+Answers as the libraries' clients hold them: a stream that tells when it is lost, and a response.
+
+The response class is the library's own, but for one short cut: a body that is all there when it is asked
+for is taken in one step, and not through four nested generators.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeAlias, cast
+
+from pool_manager.core.messages import AsyncBody, Body, Request, TransportFailure
+from pool_manager.leases import caller
+from pool_manager.pools import Pool
+from pool_manager.registry import Exchange
+
+Failure: TypeAlias = Callable[[TransportFailure, Pool, Request], Exception]
+
+
+class _OpenAnswer:
+    """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
+
+    def __init__(self, body: Any, exchange: Exchange, request: Request, failure: Failure) -> None:
+        self._body, self._exchange = body, exchange
+        self._request, self._failure, self._taken_at = request, failure, caller()
+        self._open = True
+
+    def take_whole(self) -> bytes | None:
+        """Take the body if it is all there, and nobody has to wait for a part of it."""
+        take_whole = getattr(self._body, "take_whole", None)
+        return None if take_whole is None else take_whole()
+
+    def __del__(self) -> None:
+        """Runs at any time, inside anything: it may leave a note, and not wait for a lock."""
+        if not getattr(self, "_open", False) or sys.is_finalizing():
+            return
+        self._exchange.abandon(self._body)
+        message = (
+            f"unclosed response to {self._request}, taken at {self._taken_at}"
+            f" by lease {self._exchange.tenant.name!r}: read it, close it, or use `with`"
+        )
+        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+
+
+class Stream(_OpenAnswer):
+    """The body of an answer, for a library's sync client."""
+
+    _body: Body
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._body
+        except TransportFailure as error:
+            raise self._failure(error, self._exchange.pool, self._request) from error.__cause__
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._open = False
+        try:
+            self._body.close()
+        finally:
+            self._exchange.end()
+
+
+class AsyncStream(_OpenAnswer):
+    """The body of an answer, for a library's async client."""
+
+    _body: AsyncBody
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for part in self._body:
+                yield part
+        except TransportFailure as error:
+            raise self._failure(error, self._exchange.pool, self._request) from error.__cause__
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        self._open = False
+        try:
+            await self._body.aclose()
+        finally:
+            self._exchange.end()
+
+
+class _Answer:
+    """What is put before a library's `Response`."""
+
+    stream: Any
+    headers: Any
+    is_closed: bool
+    is_stream_consumed: bool
+    _content: bytes
+    _num_bytes_downloaded: int
+
+    def __init__(self, *, stream: _OpenAnswer, **kwargs: Any) -> None:
+        super().__init__(stream=stream, **kwargs)  # type: ignore[call-arg]  # the library's
+        self._pooled = stream  # the client puts a wrapper of its own around it
+
+    def _take_whole(self) -> bool:
+        """Have the whole body as the content, if it is there, plain, and nobody has begun to read it."""
+        if self.is_stream_consumed or self.is_closed or "content-encoding" in self.headers:
+            return False
+        content = self._pooled.take_whole()
+        if content is None:
+            return False
+        self.is_stream_consumed = True
+        self._content, self._num_bytes_downloaded = content, len(content)
+        return True
+
+
+def answer_type(library: Any) -> type:
+    """Make the response class for a library."""
+    theirs: Any = library.Response
+
+    class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only
+        def read(self) -> bytes:
+            if not hasattr(self, "_content") and self._take_whole():
+                self.close()
+            return cast("bytes", theirs.read(self))
+
+        async def aread(self) -> bytes:
+            if not hasattr(self, "_content") and self._take_whole():
+                await self.aclose()
+            return cast("bytes", await theirs.aread(self))
+
+        def __reduce__(self) -> tuple[object, ...]:
+            # A pickle of it is one of the library's: whoever reads it need not know of us.
+            state = cast("dict[str, object]", self.__getstate__())
+            state.pop("_pooled", None)
+            return object.__new__, (theirs,), state
+
+    Response.__qualname__ = "Response"
+    Response.__module__ = theirs.__module__
+    return Response

@@ -1,0 +1,387 @@
+"""
+Requests of one event loop on connections of our own.
+
+A request asks the scheduler for a connection, is written, and its answer read; whatever strikes at whichever
+await, it leaves by the same step, which is not an await. What the scheduler decides is carried out at once:
+tasks that wait are woken, dials run in tasks of the engine's own, connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import math
+import random
+import time
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import attrs
+
+from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import AsyncResponse, Request, Seconds, TransportFailure
+from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
+from pool_manager.core.replay import Attempt, Replays
+from pool_manager.core.scheduler import Close, Dial, Effect, Scheduler, Wake
+from pool_manager.runtimes.dialing import Address, Dialer
+from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter
+from pool_manager.runtimes.on_asyncio.exchanges import Exchange, ExchangeBody
+from pool_manager.runtimes.on_asyncio.letting_go import park, sever
+from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
+from pool_manager.runtimes.on_asyncio.tracing import Tracer
+from pool_manager.runtimes.on_asyncio.upgraded import UpgradedStream
+from pool_manager.runtimes.on_asyncio.uploading import upload
+from pool_manager.runtimes.tls import ContextCache
+from pool_manager.stats import EngineStats, RequestRecord
+
+_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+# Rule 13: what expires together is closed together, and the loop is not woken for each.
+_SHORTEST_NAP: Final = 0.09
+
+_SWITCHING: Final = 101
+
+# Rule 13: counts the time in which a machine was suspended; connections do not survive that.
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class AsyncioEngine:
+    """The engine of an asyncio or uvloop loop's pool."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: PoolConfig,
+        limits: Limits,
+        lanes: Lanes,
+        contexts: ContextCache,
+    ) -> None:
+        self.loop = loop
+        self.timers = Timers(self.loop)
+        self.scheduler = Scheduler(config, limits, lanes)
+        self._config = config
+        self._dialer = Dialer(config, contexts)
+        self._dials: dict[Connection, asyncio.Task[None]] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = math.inf
+        self._random = random.Random()  # noqa: S311 - jitter, no secret
+
+    def now(self) -> float:
+        """Tell the scheduler's time: while the loop stands still it does, too."""
+        return time.clock_gettime(_CLOCK) - self.timers.stood_still
+
+    def stats(self) -> EngineStats:
+        """How things stand now."""
+        return self.scheduler.stats()
+
+    # Requests
+
+    async def open(self, request: Request) -> AsyncResponse:
+        """
+        Send *request* and wait for the head of its answer; again where that cannot do harm (rule 11).
+
+        Raises:
+            TransportFailure: It has none.
+
+            PoolError: The pool is closed or overloaded.
+        """
+        key = _key_of(request)
+        replays, number = Replays(), None
+        while True:
+            journey = self._ask(key, number)
+            try:
+                return await self._send(request, journey, replays)
+            except BaseException as error:
+                self._give_back(journey)
+                delay = self._delay(error, request, journey.exchange, replays)
+                if delay is None:
+                    raise
+            number = journey.ticket.number
+            if delay:
+                await asyncio.sleep(delay)
+
+    def _ask(self, key: OriginKey, number: int | None) -> _Journey:
+        now = self.now()
+        try:
+            return _Journey(self.scheduler.ask(key, now, number), now)
+        finally:
+            if self.scheduler.effects:  # also where it was turned away
+                self.carry_out()
+
+    async def _send(self, request: Request, journey: _Journey, replays: Replays) -> AsyncResponse:
+        """Send *request* once, and wait for the head of its answer."""
+        tracer = Tracer.of(request)
+        if journey.ticket.connection is None:
+            await self._wait_for_connection(journey.ticket, request, tracer)
+        queued_for = self.now() - journey.asked
+        exchange = journey.exchange = self._begin(journey.ticket, request)
+        if tracer is not None:
+            await tracer.sent(exchange)
+        if not exchange.written:
+            await upload(exchange)
+        if not exchange.status:
+            await exchange.wait_for_head()
+        if tracer is not None:
+            await tracer.answered(exchange)
+        return self._answer(exchange, queued_for, replays.attempts)
+
+    async def _wait_for_connection(self, ticket: Ticket, request: Request, tracer: Tracer | None) -> None:
+        """Wait for the connection of *ticket*: in the queue by the pool timeout, else by that to connect."""
+        waiter = ticket.waiter = Sleeper(self.loop, self.timers)
+        timeouts = request.timeouts
+        connect, pool = _or_inf(timeouts.get("connect")), _or_inf(timeouts.get("pool"))
+        if tracer is not None:
+            await tracer.waiting(request)
+        while ticket.connection is None:
+            if ticket.error is not None:
+                raise ticket.error
+            now = self.now()
+            since = self.scheduler.dial_begun(ticket)
+            queue_left = ticket.asked + pool - now
+            left = queue_left if since is None else since + connect - now
+            if left <= 0:
+                self._leave_queue(ticket, dialing=since is not None)
+                raise _too_late(request, dialing=since is not None)
+            if since is not None and queue_left > 0:
+                left = min(left, queue_left)  # the dial may have ended by then
+            await waiter.sleep(None if left == math.inf else left)
+        if tracer is not None:
+            await tracer.connected(ticket)
+
+    def _leave_queue(self, ticket: Ticket, *, dialing: bool) -> None:
+        self.scheduler.leave(ticket, self.now(), dial_too_slow=dialing)
+        self.carry_out()
+
+    def _begin(self, ticket: Ticket, request: Request) -> Exchange:
+        connection = ticket.connection
+        assert connection is not None
+        carrier = cast(Carrier, connection.carrier)
+        exchange = Exchange(self.loop, self.timers, request, ticket, carrier)
+        carrier.begin(exchange)
+        return exchange
+
+    def _give_back(self, journey: _Journey) -> None:
+        """Leave, from whichever state: the one way out for errors and cancellation."""
+        if journey.exchange is not None:
+            journey.exchange.close()
+        else:
+            self.scheduler.leave(journey.ticket, self.now(), used=False)
+        self.carry_out()
+
+    def _delay(
+        self, error: BaseException, request: Request, exchange: Exchange | None, replays: Replays
+    ) -> float | None:
+        """Give the seconds after which the request is sent again, or None."""
+        if not isinstance(error, TransportFailure):
+            return None
+        connection = exchange.ticket.connection if exchange is not None else None
+        attempt = Attempt(
+            kind=error.kind,
+            written=exchange is not None,
+            unprocessed=exchange is not None and exchange.unprocessed,
+            reused=connection is not None and connection.requests > 1,
+            begun=exchange is not None and exchange.begun,
+            repeatable=exchange is None or isinstance(request.body, bytes),
+        )
+        return replays.delay(request, attempt, self._random)
+
+    def _answer(self, exchange: Exchange, queued_for: float, attempts: int) -> AsyncResponse:
+        ticket, carrier = exchange.ticket, exchange.carrier
+        connection = carrier.connection
+        first = connection.requests == 1
+        extensions: dict[str, object] = {
+            "http_version": carrier.http_version,
+            "network_stream": carrier.info,
+        }
+        if exchange.stream:
+            extensions["stream_id"] = exchange.stream
+        else:
+            extensions["reason_phrase"] = exchange.reason
+        if exchange.status == _SWITCHING or (exchange.request.method == "CONNECT" and not exchange.stream):
+            extensions["network_stream"] = UpgradedStream(exchange, Sleeper(self.loop, self.timers))
+        return AsyncResponse(
+            status=exchange.status,
+            headers=exchange.headers,
+            extensions=extensions,
+            record=RequestRecord(
+                connection_id=connection.number,
+                http_version=carrier.http_version.decode(),
+                reused=not first,
+                idle_for=ticket.idle_for,
+                queued_for=queued_for,
+                connect_time=connection.opened - connection.begun if first else 0.0,
+                attempts=attempts,
+                lane=exchange.request.lane,
+                lease=exchange.request.lease,
+            ),
+            body=ExchangeBody(exchange),
+        )
+
+    # What the scheduler decides
+
+    def carry_out(self) -> None:
+        """Do what the scheduler has decided, and set the alarm for what it will decide next."""
+        scheduler = self.scheduler
+        while scheduler.effects:
+            for effect in scheduler.take_effects():
+                self._do(effect)
+        if scheduler.deadlines.next < self._alarm_at:
+            self._set_alarm()
+
+    def _do(self, effect: Effect) -> None:
+        match effect:
+            case Wake(ticket):
+                if ticket.waiter is not None:
+                    cast(Sleeper, ticket.waiter).wake()
+            case Dial(connection):
+                # In a context of its own: what the caller's holds is not the pool's to keep.
+                dial = self._dial(connection)
+                self._dials[connection] = self.loop.create_task(dial, context=contextvars.Context())
+            case Close(connection):
+                task = self._dials.pop(connection, None)
+                if task is not None:
+                    task.cancel()
+                elif connection.carrier is not None:
+                    cast(Carrier, connection.carrier).close()
+
+    async def _dial(self, connection: Connection) -> None:
+        """Open *connection*; whether somebody still wants it is for the scheduler to say (rule 4)."""
+        scheme, host, port, server_name, _ = connection.origin.key
+        address = Address(scheme, host, port, server_name)
+        failure = TransportFailure("ConnectError", f"the dial of {host}:{port} was cancelled")
+        carrier = None
+        try:
+            greeter = await self._dialer.dial(address, lambda: self._greet(connection))
+            carrier = greeter.carrier
+            failure = TransportFailure("ConnectError", f"{host}:{port} closed the connection at once")
+        except TransportFailure as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            failure = TransportFailure("ConnectError", f"cannot connect to {host}:{port}: {error!r}")
+            failure.__cause__ = error
+        finally:
+            self._dials.pop(connection, None)
+            self._dial_ended(connection, carrier, failure)
+
+    def _greet(self, connection: Connection) -> Greeter:
+        config = self._config
+        return Greeter(self, connection, prior_knowledge=config.http2 and not config.http1)
+
+    def _dial_ended(self, connection: Connection, carrier: Carrier | None, failure: TransportFailure) -> None:
+        if connection.phase is not Phase.DIALING:
+            if carrier is not None:
+                carrier.close()
+        elif carrier is not None and carrier.is_usable:
+            connection.carrier = carrier
+            self.scheduler.dialed(connection, self.now(), multiplexed=carrier.http_version == b"HTTP/2")
+        else:
+            if carrier is not None:
+                carrier.close()
+            self.scheduler.dial_failed(connection, self.now(), failure)
+        self.carry_out()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        self._alarm_at = self.scheduler.deadlines.next
+        if self._alarm_at != math.inf:
+            delay = max(self._alarm_at - self.now(), _SHORTEST_NAP)
+            self._alarm = self.loop.call_later(delay, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm, self._alarm_at = None, math.inf
+        self.scheduler.tick(self.now())
+        self.carry_out()
+        if self._alarm is None:
+            self._set_alarm()
+
+    # Closing
+
+    def reset(self) -> None:
+        """Take no new request on the connections there are."""
+        self.scheduler.reset(self.now())
+        self.carry_out()
+
+    def abandon(self) -> None:
+        """Let every socket go at once, loop or no loop; requests still out fail."""
+        connections = self.scheduler.connections()
+        dials = [*self._dials.values()]
+        self.scheduler.close(self.now())
+        if not self.loop.is_closed():
+            self.carry_out()
+            self.timers.stop()
+            if self._alarm is not None:
+                self._alarm.cancel()
+                self._alarm = None
+        for task in dials:
+            if self.loop.is_closed():
+                with contextlib.suppress(Exception):
+                    cast(Any, task.get_coro()).close()  # its `finally` lets go of the socket
+        for connection in connections:
+            if connection.carrier is not None:
+                sever(cast(Carrier, connection.carrier).transport)
+        self._dials.clear()
+
+    def disown(self) -> None:
+        """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
+        for connection in self.scheduler.connections():
+            if connection.carrier is not None:
+                park(cast(Carrier, connection.carrier).transport)
+
+    async def aclose(self) -> None:
+        """Close every connection, and let the loop see to it before this returns."""
+        self.abandon()
+        await asyncio.sleep(0)
+
+
+@attrs.define
+class _Journey:
+    """One attempt: what it has, to be given back however it ends."""
+
+    ticket: Ticket
+    asked: float
+    exchange: Exchange | None = None
+
+
+def _key_of(request: Request) -> OriginKey:
+    """
+    Say who may share a connection with *request*.
+
+    Raises:
+        TransportFailure: "UnsupportedProtocol": nobody, as it is not HTTP.
+    """
+    port = _PORTS.get(request.scheme)
+    if port is None:
+        raise TransportFailure(
+            "UnsupportedProtocol", f"Request URL has an unsupported protocol {request.scheme + '://'!r}."
+        )
+    server_name = request.extensions.get("sni_hostname")
+    if isinstance(server_name, bytes):
+        server_name = server_name.decode("ascii")
+    if server_name is not None and not isinstance(server_name, str):
+        raise TransportFailure(
+            "LocalProtocolError", f"sni_hostname must be a string, not {type(server_name).__name__}"
+        )
+    return OriginKey(
+        request.scheme,
+        request.host,
+        port if request.port is None else request.port,
+        server_name,
+        request.lane,
+    )
+
+
+def _or_inf(seconds: Seconds) -> float:
+    return math.inf if seconds is None else seconds
+
+
+def _too_late(request: Request, *, dialing: bool) -> TransportFailure:
+    timeouts: Mapping[str, Seconds] = request.timeouts
+    if dialing:
+        return TransportFailure(
+            "ConnectTimeout", f"no connection to {request.host} in {timeouts.get('connect')} s"
+        )
+    return TransportFailure("PoolTimeout", f"no connection came free in {timeouts.get('pool')} s")

@@ -1,0 +1,190 @@
+"""One request on one connection: what has come of its answer, and who waits for more."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from pool_manager.core.messages import Headers, Request, TransportFailure
+from pool_manager.core.origins import Ticket
+from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from pool_manager.runtimes.on_asyncio.carriers import Carrier
+
+
+class Exchange(Sleeper):
+    """
+    A request that was given a connection. Its carrier writes what is noted here.
+
+    Attributes:
+        stream: The number of its HTTP/2 stream; 0 over HTTP/1.1.
+
+        status: That of the final answer; 0 while it has not come.
+
+        begun: A byte of the answer has come.
+
+        ended: The answer is complete.
+
+        written: The request is complete.
+
+        failure: Why the answer will not be complete.
+
+        unprocessed: The server says that it did nothing with the request.
+
+        left: The ticket was given back; the connection may be somebody else's.
+    """
+
+    __slots__ = (
+        "_parts",
+        "begun",
+        "buffered",
+        "carrier",
+        "ended",
+        "failure",
+        "headers",
+        "is_reading",
+        "left",
+        "reason",
+        "request",
+        "status",
+        "stream",
+        "ticket",
+        "unprocessed",
+        "written",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timers: Timers,
+        request: Request,
+        ticket: Ticket,
+        carrier: Carrier,
+    ) -> None:
+        super().__init__(loop, timers)
+        self.request, self.ticket, self.carrier = request, ticket, carrier
+        self.stream = self.status = self.buffered = 0
+        self.reason = b""
+        self.headers: Headers = []
+        self.begun = self.ended = self.written = self.unprocessed = self.left = False
+        self.failure: TransportFailure | None = None
+        self._parts: deque[bytes] = deque()
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of it."""
+        return self.ended or self.failure is not None
+
+    # What the carrier notes
+
+    def take_head(self, status: int, reason: bytes, headers: Headers) -> None:
+        """The head of the final answer is there."""
+        self.status, self.reason, self.headers = status, reason, headers
+        self.wake()
+
+    def take_part(self, part: bytes) -> None:
+        """A part of the body is there."""
+        self._parts.append(part)
+        self.buffered += len(part)
+        self.wake()
+
+    def end(self) -> None:
+        """The answer is complete."""
+        self.ended = True
+        self.wake()
+
+    def fail(self, failure: TransportFailure, *, unprocessed: bool = False) -> None:
+        """Nothing more will come, since *failure*."""
+        if not self.is_over:
+            self.failure, self.unprocessed = failure, unprocessed
+            self.wake()
+
+    # What the caller awaits
+
+    async def wait_for_head(self) -> None:
+        """
+        Wait until the final answer begins.
+
+        Raises:
+            TransportFailure: It does not.
+        """
+        while not self.status:
+            if self.failure is not None:
+                raise self.failure
+            await self._wait_to_read(self.request.timeouts.get("read"))
+
+    async def read(self, seconds: float | None) -> bytes | None:
+        """
+        Wait for the next part of the body, for so many *seconds*; None at its end.
+
+        Raises:
+            TransportFailure: The answer breaks off.
+        """
+        while not self._parts:
+            if self.ended:
+                return None
+            if self.failure is not None:
+                raise self.failure
+            await self._wait_to_read(seconds)
+        part = self._parts.popleft()
+        self.buffered -= len(part)
+        if not self.ended:
+            self.carrier.consumed(self, len(part))
+        return part
+
+    def take_whole(self) -> bytes | None:
+        """Take what is left of the body if it is all there; None if more is to come."""
+        if not self.ended:
+            return None
+        parts, self._parts = self._parts, deque()
+        self.buffered = 0
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def _wait_to_read(self, seconds: float | None) -> None:
+        if not await self.sleep(seconds):
+            self.carrier.suspect()
+            raise TransportFailure("ReadTimeout", f"nothing came from {self.request.host} for {seconds} s")
+
+    async def wait_to_write(self) -> None:
+        """Wait until the connection takes more, or the answer makes it needless."""
+        seconds = self.request.timeouts.get("write")
+        if not await self.sleep(seconds):
+            self.carrier.suspect()
+            raise TransportFailure("WriteTimeout", f"{self.request.host} took nothing for {seconds} s")
+
+    def close(self) -> None:
+        """Give the connection back, whatever the state. Safe to repeat."""
+        if not self.left:
+            self.carrier.abandon(self)
+        self._parts.clear()
+        self.buffered = 0
+
+
+class ExchangeBody:
+    """The body of an answer, for the faces."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seconds = self._exchange.request.timeouts.get("read")
+        while (part := await self._exchange.read(seconds)) is not None:
+            yield part
+
+    def take_whole(self) -> bytes | None:
+        """Take what is left of the body if it is all there; None if more is to come."""
+        return self._exchange.take_whole()
+
+    async def aclose(self) -> None:
+        """Give the connection back. Nothing is awaited: nothing can cancel it."""
+        self._exchange.close()
+
+    def abandon(self) -> None:
+        """Give the connection back: the answer was collected unclosed."""
+        self._exchange.close()

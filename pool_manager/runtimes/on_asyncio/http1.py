@@ -1,0 +1,217 @@
+"""A connection that speaks HTTP/1.1: one exchange after another."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.origins import Connection
+from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
+from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+
+# Bytes of an answer that are kept for a caller who does not read; below the second, more are taken.
+HIGH_WATER: Final = 1024 * 1024
+LOW_WATER: Final = 256 * 1024
+
+# Rule 16: an answer that nobody wants is read to its end if that is near, so that the connection lives on.
+MAX_DRAINED: Final = 256 * 1024
+DRAIN_TIME: Final = 0.05
+
+# Parts of a request up to this many bytes are written as one: two system calls cost more than a copy.
+JOINED: Final = 64 * 1024
+
+
+class Http1Carrier(Carrier):
+    """One HTTP/1.1 connection."""
+
+    http_version = b"HTTP/1.1"
+
+    def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__(owner, connection, transport)
+        self._http = Http1Connection()
+        self._current: Exchange | None = None
+        self._is_paused = False
+        self._draining: asyncio.TimerHandle | None = None
+        self._room = 0  # bytes that may still be drained
+        self._switched = False
+
+    # What exchanges do
+
+    def begin(self, exchange: Exchange) -> None:
+        """Write the head, and a body that is short together with it."""
+        if self.is_lost:
+            raise TransportFailure("ReadError", "the connection was closed before the request was written")
+        request = exchange.request
+        head = self._http.start(request)
+        self._current = exchange
+        body = request.body
+        if not isinstance(body, bytes) or len(body) > JOINED:
+            self.transport.write(head)
+            return
+        try:
+            data = b"".join((head, *self._http.send_body(body), self._http.end_of_body()))
+        except TransportFailure:
+            self._break()
+            raise
+        exchange.written = True
+        self.transport.write(data)
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:  # noqa: ARG002 - there is but one
+        """Write a part of the body; the transport keeps what the socket does not take."""
+        try:
+            buffers = self._http.send_body(data)
+        except TransportFailure:
+            self._break()
+            raise
+        for buffer in buffers:
+            self.transport.write(buffer)
+        return len(data)
+
+    def end_request(self, exchange: Exchange) -> None:
+        """End the body."""
+        try:
+            end = self._http.end_of_body()
+        except TransportFailure:
+            self._break()
+            raise
+        if end:
+            self.transport.write(end)
+        exchange.written = True
+        if exchange.ended:
+            self._finish(exchange)
+
+    def consumed(self, exchange: Exchange, size: int) -> None:  # noqa: ARG002 - HTTP/2 counts
+        """Take more from the socket, once the caller has caught up."""
+        if self._is_paused and exchange.buffered < LOW_WATER:
+            self._is_paused = False
+            self.transport.resume_reading()
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Read the answer to its end if that is near (rule 16); else have the connection closed."""
+        if self._draining is not None:
+            return
+        if exchange is not self._current:
+            self.leave(exchange, reusable=False)
+            return
+        left = self._http.body_left
+        if (
+            exchange.is_over
+            or not (exchange.status and exchange.written and self._http.is_reusable)
+            or (left is not None and left > MAX_DRAINED)
+            or self._switched
+        ):
+            self._break()
+            return
+        self._room = MAX_DRAINED
+        self._draining = self.owner.loop.call_later(DRAIN_TIME, self._break)
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+
+    def suspect(self) -> None:
+        """Nothing to find out: the request will leave, and the connection close with it."""
+
+    def fail_all(self, failure: TransportFailure) -> None:
+        """Fail the exchange that is not over."""
+        self._stop_draining()
+        exchange, self._current = self._current, None
+        if exchange is None:
+            return
+        if failure.kind == "ReadError" and not exchange.written and not exchange.begun:
+            cause = failure.__cause__
+            failure = TransportFailure("WriteError", str(failure))
+            failure.__cause__ = cause
+        exchange.fail(failure)
+        self.leave(exchange, reusable=False)
+
+    def _break(self) -> None:
+        """Have the connection closed: what is on the way cannot be told from what is next."""
+        self._stop_draining()
+        exchange, self._current = self._current, None
+        if exchange is not None:
+            self.leave(exchange, reusable=False)
+
+    def _stop_draining(self) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
+
+    def _finish(self, exchange: Exchange) -> None:
+        """The exchange is complete on both sides."""
+        self._stop_draining()
+        self._current = None
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
+        self.leave(exchange, reusable=self._http.is_idle, keep_alive=self._http.keep_alive_timeout)
+
+    # What asyncio calls
+
+    def data_received(self, data: bytes) -> None:
+        """Take a part of the answer."""
+        exchange = self._current
+        if exchange is None:
+            # Rule 12: what comes unasked is given to nobody, be it a 408 or an attack.
+            self.give_up(TransportFailure("RemoteProtocolError", "the server spoke unasked"))
+            return
+        exchange.begun = True
+        try:
+            events = self._http.receive(data)
+        except TransportFailure as failure:
+            self.give_up(failure)
+            return
+        if not events:
+            exchange.postpone()
+        for event in events:
+            self._take(exchange, event)
+
+    def _take(self, exchange: Exchange, event: object) -> None:
+        if type(event) is bytes:
+            self._take_part(exchange, event)
+        elif type(event) is Head:
+            exchange.take_head(event.status, event.reason, event.headers)
+        elif type(event) is Switched:
+            self._switched = True
+            if event.data:
+                exchange.take_part(event.data)
+        elif type(event) is Informational:
+            exchange.postpone()
+        else:
+            exchange.end()
+            if exchange.written:
+                self._finish(exchange)
+
+    def _take_part(self, exchange: Exchange, part: bytes) -> None:
+        if self._draining is not None:
+            self._room -= len(part)
+            if self._room < 0:
+                self._break()
+            return
+        exchange.take_part(part)
+        if exchange.buffered > HIGH_WATER and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """The server will send no more."""
+        exchange = self._current
+        if exchange is None:
+            self.give_up(TransportFailure("RemoteProtocolError", "Server disconnected"))
+            return
+        try:
+            for event in self._http.receive_eof():
+                self._take(exchange, event)
+        except TransportFailure as failure:
+            self.give_up(failure)
+            return
+        if self._switched:
+            exchange.end()
+        self.give_up(TransportFailure("RemoteProtocolError", "Server disconnected"))
+
+    def resume_writing(self) -> None:
+        """The socket takes more."""
+        super().resume_writing()
+        if self._current is not None and not self._current.written:
+            self._current.wake()

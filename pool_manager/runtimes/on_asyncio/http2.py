@@ -1,0 +1,304 @@
+"""A connection that speaks HTTP/2: many exchanges at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from pool_manager.core.http2 import Http2Connection
+from pool_manager.core.http2_events import (
+    Allowed,
+    Drain,
+    Event,
+    Pong,
+    SlotFreed,
+    StopSending,
+    StreamData,
+    StreamEnd,
+    StreamFailed,
+    StreamHead,
+    StreamInformational,
+    Writable,
+)
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.origins import Connection
+from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
+from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+
+# Rule 14: seconds without a frame, with streams open, until a PING asks whether anybody is there; seconds
+# for the answer; and for it after a request has waited in vain.
+PING_AFTER: Final = 30.0
+PING_PATIENCE: Final = 15.0
+SUSPICION: Final = 1.0
+
+# Rule 11b: refusals after which a connection takes no new stream.
+MAX_REFUSED: Final = 2
+
+# RFC 9113, 7: how a server says that it was sent too many PINGs.
+ENHANCE_YOUR_CALM: Final = 0xB
+
+
+class Http2Carrier(Carrier):
+    """One HTTP/2 connection."""
+
+    http_version = b"HTTP/2"
+
+    def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
+        super().__init__(owner, connection, transport)
+        self._http = Http2Connection(first_streams=connection.streams)
+        self._exchanges: dict[int, Exchange] = {}
+        self._resetting: dict[int, Exchange] = {}  # gone, but their places are not free yet
+        self._uploading: set[Exchange] = set()
+        self._flushing = False
+        self._pinger: asyncio.TimerHandle | None = None
+        self._ping_after = PING_AFTER
+        self._ping_is_out = self._is_suspected = False
+        self._refused = 0
+        self._frames_seen = 0
+        self._http.initiate()
+        self._flush()
+
+    @property
+    def is_usable(self) -> bool:
+        """A stream may be started."""
+        return not self.is_lost and self._http.is_usable
+
+    # What exchanges do
+
+    def begin(self, exchange: Exchange) -> None:
+        """Start a stream; the body follows, even if it is short."""
+        if not self.is_usable:
+            self.owner.scheduler.drain(self.connection, self.owner.now())
+            raise TransportFailure("ReadError", "the connection was closed before the request was written")
+        if self._http.open_streams + len(self._resetting) >= self._http.allowed:
+            # Handed out before the server allowed fewer: from our ACK on it may insist (RFC 9113, 5.1.2).
+            raise TransportFailure("ReadError", "the server allows fewer streams by now")
+        body = exchange.request.body
+        is_empty = isinstance(body, bytes) and not body
+        exchange.stream = stream = self._http.start(exchange.request, end=is_empty)
+        self._exchanges[stream] = exchange
+        if is_empty:
+            exchange.written = True
+        else:
+            self._uploading.add(exchange)
+        self._flush_soon()
+        if self._pinger is None:
+            self._watch()
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:
+        """Write as much as both windows allow."""
+        if exchange.is_over:
+            return len(data)
+        taken = self._http.send_body(exchange.stream, data)
+        self._flush_soon()
+        return taken
+
+    def end_request(self, exchange: Exchange) -> None:
+        """End the body."""
+        self._uploading.discard(exchange)
+        exchange.written = True
+        if not exchange.is_over:
+            self._http.send_body(exchange.stream, b"", end=True)
+            self._flush_soon()
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        """Open the window of the stream by what the caller took."""
+        self._http.credit(exchange.stream, size)
+        self._flush_soon()
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Reset the stream; its place may be free a little later (rule 15)."""
+        self._uploading.discard(exchange)
+        if self._exchanges.pop(exchange.stream, None) is None:
+            self.leave(exchange)
+            return
+        is_free = self._http.reset(exchange.stream)
+        if self._is_suspected:
+            self._is_suspected = False
+            self._await_life(SUSPICION, ping=is_free)  # else the reset has brought a PING along
+        self._flush_soon()
+        if is_free:
+            self.leave(exchange)
+        else:
+            self._resetting[exchange.stream] = exchange
+
+    def suspect(self) -> None:
+        """Ask whether anybody is there (rule 14): one request waited in vain, and others may."""
+        self._is_suspected = not (self._ping_is_out or self.is_lost)
+
+    def fail_all(self, failure: TransportFailure) -> None:
+        """Fail the exchanges that are not over, each with an error of its own."""
+        if self._pinger is not None:
+            self._pinger.cancel()
+            self._pinger = None
+        exchanges = [*self._exchanges.values(), *self._resetting.values()]
+        self._exchanges.clear()
+        self._resetting.clear()
+        self._uploading.clear()
+        for exchange in exchanges:
+            own = TransportFailure(failure.kind, str(failure))
+            own.__cause__ = failure.__cause__
+            exchange.fail(own)
+            self.leave(exchange)
+
+    def say_goodbye(self) -> None:
+        """Write a GOAWAY."""
+        self._http.close()
+        self._flush()
+
+    # Writing: once for each turn of the loop
+
+    def _flush_soon(self) -> None:
+        if not self._flushing and self._http.has_data_to_send:
+            self._flushing = True
+            self.owner.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if not self.is_lost and (buffers := self._http.data_to_send()):
+            self.transport.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+
+    # What asyncio calls
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, of whichever streams."""
+        self._take_all(self._http.receive(data))
+        if self._ping_is_out and self._http.frames_received != self._frames_seen:
+            self._take_pong()
+        if self._http.failure is not None and not self.is_lost:
+            self._flush()
+            self.give_up(self._http.failure)
+
+    def eof_received(self) -> None:
+        """The server will send no more."""
+        self._take_all(self._http.receive_eof())
+        self.give_up(TransportFailure("RemoteProtocolError", "Server disconnected"))
+
+    def resume_writing(self) -> None:
+        """The socket takes more."""
+        super().resume_writing()
+        self._wake_uploads()
+
+    def _wake_uploads(self) -> None:
+        for exchange in self._uploading:
+            exchange.wake()
+
+    def _take_all(self, events: list[Event]) -> None:
+        for event in events:
+            self._take(event)
+        self._flush_soon()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Allowed | Drain | Pong):
+            self._take_of_connection(event)
+        elif isinstance(event, SlotFreed):
+            gone = self._resetting.pop(event.stream, None)
+            if gone is not None:
+                self.leave(gone)
+        elif not event.stream:
+            self._wake_uploads()
+        elif (exchange := self._exchanges.get(event.stream)) is not None:
+            self._take_of_stream(exchange, event)
+
+    def _take_of_stream(self, exchange: Exchange, event: Event) -> None:
+        match event:
+            case StreamData():
+                self._take_part(exchange, event)
+            case StreamHead(_, status, headers):
+                exchange.begun = True
+                exchange.take_head(status, b"", headers)
+            case StreamEnd():
+                self._end(exchange)
+            case StreamFailed():
+                self._fail(exchange, event)
+            case StopSending() | StreamInformational() | Writable():
+                exchange.wake()
+            case _:
+                pass
+
+    def _take_of_connection(self, event: Allowed | Drain | Pong) -> None:
+        match event:
+            case Allowed(streams):
+                self.owner.scheduler.allow(self.connection, self.owner.now(), streams)
+                self.owner.carry_out()
+            case Drain(code, debug):
+                self._drain(code, debug)
+            case Pong():
+                self._take_pong()
+
+    def _take_part(self, exchange: Exchange, event: StreamData) -> None:
+        if event.data:
+            exchange.take_part(event.data)
+        if event.size > len(event.data):  # padding is read by nobody
+            self._http.credit(event.stream, event.size - len(event.data))
+
+    def _end(self, exchange: Exchange) -> None:
+        del self._exchanges[exchange.stream]
+        exchange.end()
+        if exchange in self._uploading:  # RFC 9113, 8.1: the answer does not depend on the rest
+            self._uploading.discard(exchange)
+            self._http.reset(exchange.stream)
+        self.leave(exchange)
+
+    def _fail(self, exchange: Exchange, event: StreamFailed) -> None:
+        del self._exchanges[exchange.stream]
+        self._uploading.discard(exchange)
+        self._refused += event.refused
+        if self._refused >= MAX_REFUSED:
+            self.owner.scheduler.drain(self.connection, self.owner.now())
+        exchange.fail(event.failure, unprocessed=event.unprocessed)
+        self.leave(exchange)
+
+    def _drain(self, code: int, debug: bytes) -> None:
+        if code == ENHANCE_YOUR_CALM and b"ping" in debug:
+            self._ping_after *= 2
+        self.owner.scheduler.drain(self.connection, self.owner.now())
+        self.owner.carry_out()
+
+    # Rule 14: is anybody there?
+
+    def _watch(self) -> None:
+        """Look again later whether frames have come."""
+        if self._pinger is not None:
+            self._pinger.cancel()
+            self._pinger = None
+        if self._exchanges and not self.is_lost:
+            self._frames_seen = self._http.frames_received
+            self._pinger = self.owner.loop.call_later(self._ping_after, self._look)
+
+    def _look(self) -> None:
+        self._pinger = None
+        if self._exchanges and self._http.frames_received == self._frames_seen:
+            self._await_life(PING_PATIENCE)
+        else:
+            self._watch()
+
+    def _await_life(self, patience: float, *, ping: bool = True) -> None:
+        """Ask whether anybody is there; no new stream until somebody has answered."""
+        if ping:
+            self._http.ping()
+        self._ping_is_out = True
+        self.owner.scheduler.suspend(self.connection)
+        self._flush_soon()
+        if self._pinger is not None:
+            self._pinger.cancel()
+        self._frames_seen = self._http.frames_received
+        self._pinger = self.owner.loop.call_later(patience, self._judge, patience)
+
+    def _take_pong(self) -> None:
+        """Somebody is there."""
+        self._ping_is_out = False
+        self.owner.scheduler.resume(self.connection, self.owner.now())
+        self.owner.carry_out()
+        self._watch()
+
+    def _judge(self, patience: float) -> None:
+        """Any frame counts as life; without one nobody is there."""
+        self._pinger = None
+        if self._http.frames_received != self._frames_seen:
+            self._take_pong()
+        elif patience == SUSPICION:
+            self.owner.scheduler.drain(self.connection, self.owner.now())
+            self.owner.carry_out()
+        else:
+            self.give_up(TransportFailure("ReadError", f"no answer to a PING for {patience} s"))

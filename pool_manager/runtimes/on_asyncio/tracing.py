@@ -1,0 +1,62 @@
+"""The `trace` extension: a caller's own coroutine function, told of each step in httpcore's words."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast
+
+from pool_manager.core.messages import Request
+from pool_manager.core.origins import Ticket
+from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+
+Trace: TypeAlias = Callable[[str, dict[str, object]], Awaitable[None]]
+
+
+class Tracer:
+    """
+    Tells one request's story to its caller.
+
+    A connection is opened by the pool and not by the request, so that its `connect_tcp` events mean the wait
+    for a new connection, the TLS handshake included.
+    """
+
+    def __init__(self, trace: Trace, request: Request) -> None:
+        self._trace, self._request = trace, request
+        self._dialing = False
+
+    @classmethod
+    def of(cls, request: Request) -> Tracer | None:
+        """Give the tracer of *request*, if it asks for one."""
+        if not request.extensions:
+            return None
+        trace = request.extensions.get("trace")
+        return None if trace is None else cls(cast(Trace, trace), request)
+
+    async def waiting(self, request: Request) -> None:
+        """No connection was free."""
+        self._dialing = True
+        await self._trace("connection.connect_tcp.started", {"host": request.host, "port": request.port})
+
+    async def connected(self, ticket: Ticket) -> None:
+        """A connection was given."""
+        if self._dialing and ticket.connection is not None:
+            await self._trace("connection.connect_tcp.complete", {"return_value": ticket.connection.carrier})
+
+    async def sent(self, exchange: Exchange) -> None:
+        """The head of the request was written."""
+        prefix = self._prefix(exchange)
+        await self._trace(f"{prefix}.send_request_headers.started", {"request": self._request})
+        await self._trace(f"{prefix}.send_request_headers.complete", {"return_value": None})
+
+    async def answered(self, exchange: Exchange) -> None:
+        """The head of the answer has come."""
+        prefix = self._prefix(exchange)
+        head: tuple[object, ...] = (exchange.status, exchange.headers)
+        if not exchange.stream:
+            head = (exchange.carrier.http_version, exchange.status, exchange.reason, exchange.headers)
+        await self._trace(f"{prefix}.receive_response_headers.started", {"request": self._request})
+        await self._trace(f"{prefix}.receive_response_headers.complete", {"return_value": head})
+
+    @staticmethod
+    def _prefix(exchange: Exchange) -> str:
+        return "http2" if exchange.stream else "http11"
