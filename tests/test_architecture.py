@@ -26,6 +26,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pools",),
     ("registry",),
     ("leases",),
+    ("answers",),
     ("transports",),
     ("attaching", "making"),
     ("manager",),

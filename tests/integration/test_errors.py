@@ -17,15 +17,14 @@ from tests.support.sdks import (
     Flavour,
     HttpClient,
     Run,
+    answer_at_length,
     called,
     close,
     close_answer,
-    close_stream,
-    echo_beside,
+    echo,
     inner,
     library_of,
     open_answer,
-    open_stream,
     post,
 )
 
@@ -111,6 +110,7 @@ def test_pool_timeout(
     """A full pool is a timeout to an SDK, a `PoolTimeout` of its library and ours, and says who held it."""
     with PoolManager(config, limits=Limits(max_connections_per_origin=1)) as manager:
         timeout = flavour.library.Timeout(5, pool=0.05)
+        answer_at_length(counting_server)
         sdk = flavour.pooled(manager, counting_server.url, max_retries=0, timeout=timeout)
         answer = run(open_answer(inner(sdk), counting_server.url))
         with pytest.raises(flavour.sdk.APITimeoutError) as caught:
@@ -148,11 +148,12 @@ def test_nobody_waits_for_ever(
     flavour = called(name)
     with PoolManager(config, limits=Limits(max_connections_per_origin=1, queue_timeout=0.05)) as manager:
         sdk = flavour.pooled(manager, counting_server.url, timeout=None, max_retries=0)
-        stream = run(open_stream(sdk))
+        answer_at_length(counting_server)
+        answer = run(open_answer(inner(sdk), counting_server.url))
         try:
             with pytest.raises(flavour.sdk.APITimeoutError) as caught:
-                echo_beside(stream, sdk, run)
+                run(echo(sdk))
         finally:
-            run(close_stream(stream))
+            run(close_answer(answer))
             run(sdk.close())
     assert isinstance(caught.value.__cause__, flavour.library.PoolTimeout)

@@ -36,6 +36,7 @@ from tests.support.sdks import (
     HttpClient,
     Run,
     StepServer,
+    answer_at_length,
     called,
     close,
     close_answer,
@@ -206,11 +207,14 @@ def test_trap_8_keepalive_and_limits(
     kind: type[HttpClient], manager: PoolManager, counting_server: CountingServer, run: Run
 ) -> None:
     """TCP keepalive is on, as Anthropic and Cohere want it; a client's own limits are its own pool's."""
+    answer_at_length(counting_server)
     client = manager.client(kind)
     answer = run(open_answer(client, counting_server.url))
     stream = cast("Any", answer).extensions["network_stream"]
     assert stream.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-    limited = manager.client(kind, limits=library_of(kind).Limits(max_connections=1), timeout=0.05)
+    library = library_of(kind)
+    timeout = library.Timeout(5, pool=0.05)
+    limited = manager.client(kind, limits=library.Limits(max_connections=1), timeout=timeout)
     held = run(open_answer(limited, counting_server.url))
     with pytest.raises(library_of(kind).PoolTimeout):
         run(limited.get(counting_server.url))

@@ -32,6 +32,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from pool_manager import PoolManager
 from tests.support import sdk_answers
 from tests.support.certificates import Certificates
+from tests.support.counting_server import Answer, CountingServer
 
 T = TypeVar("T")
 Wait: TypeAlias = Callable[[object], object]
@@ -158,6 +159,13 @@ def open_answer(client: HttpClient, url: str) -> object:
     """Ask, and leave the body of the answer unread; awaitable if the client is async."""
     exact = cast("Any", client)
     return exact.send(exact.build_request("GET", url), stream=True)
+
+
+def answer_at_length(server: CountingServer) -> None:
+    """Have `open_answer` hold its connection: more comes than is taken from the socket unread."""
+    canned = server.respond
+    long = Answer(body=bytes(16 * 1024 * 1024))
+    server.respond = lambda request: long if request.path == "/" else canned(request)
 
 
 def close_answer(answer: object) -> object:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import attrs
@@ -43,8 +44,13 @@ _SHORTEST_NAP: Final = 0.09
 
 _SWITCHING: Final = 101
 
-# Rule 13: counts the time in which a machine was suspended; connections do not survive that.
-_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+# Rule 13: counts the time in which a machine was suspended, where there is such a clock; connections do not
+# survive that.
+_clock: Final[Callable[[], float]] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
 
 
 class AsyncioEngine:
@@ -70,7 +76,7 @@ class AsyncioEngine:
 
     def now(self) -> float:
         """Tell the scheduler's time: while the loop stands still it does, too."""
-        return time.clock_gettime(_CLOCK) - self.timers.stood_still
+        return _clock() - self.timers.stood_still
 
     def stats(self) -> EngineStats:
         """How things stand now."""

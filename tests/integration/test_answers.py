@@ -1,0 +1,72 @@
+"""A pooled response is one of the library's: what a user can see of it does not differ."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import anyio
+import httpx
+import httpx2
+import pytest
+
+from pool_manager import PoolManager
+from tests.support.counting_server import Answer, CountingServer
+
+Use: TypeAlias = Callable[[Any], Awaitable[object]]
+
+LIBRARIES = [pytest.param(httpx, id="httpx"), pytest.param(httpx2, id="httpx2")]
+BODY = b'{"ok":\n true}'
+
+
+async def all_that_is_seen(client: Any, url: str) -> list[object]:
+    """Use responses in every way, and note what can be noted."""
+    seen: list[object] = []
+    answer = await client.get(url)
+    seen += [repr(answer), answer.status_code, answer.content, answer.json(), answer.is_closed]
+    seen += [answer.is_stream_consumed, answer.num_bytes_downloaded, answer.elapsed.total_seconds() > 0]
+    seen += [await answer.aread(), [part async for part in answer.aiter_bytes(4)]]
+    copy = pickle.loads(pickle.dumps(answer))  # noqa: S301 - ours
+    seen += [type(copy), copy.content, copy.is_closed]
+    for read in ("aiter_raw", "aiter_bytes", "aiter_lines", "aiter_text"):
+        async with client.stream("GET", url) as answer:
+            seen += [[part async for part in getattr(answer, read)()], answer.num_bytes_downloaded]
+            seen.append(await outcome(answer.aread()))
+    async with client.stream("GET", url) as answer:
+        seen.append(await answer.aread())
+        seen.append(await outcome(anext(answer.aiter_raw())))
+    answer = await client.send(client.build_request("GET", url), stream=True)
+    await answer.aclose()
+    seen.append(await outcome(answer.aread()))
+    return seen
+
+
+async def outcome(awaitable: Awaitable[object]) -> object:
+    """Give the result, or the type of the error."""
+    try:
+        return await awaitable
+    except Exception as error:  # noqa: BLE001 - whichever it is
+        return type(error)
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_pooled_response_is_the_librarys(
+    library: Any, encoded: bool, counting_server: CountingServer
+) -> None:
+    """Read at once, streamed, pickled, closed early: all is as with the library's own transport."""
+    headers = (("Content-Encoding", "gzip"),) if encoded else ()
+    body = gzip.compress(BODY, mtime=0) if encoded else BODY
+    counting_server.respond = lambda _: Answer(body=body, headers=headers)
+
+    async def main() -> None:
+        async with library.AsyncClient(trust_env=False) as plain:
+            expected = await all_that_is_seen(plain, counting_server.url)
+        async with PoolManager() as manager, manager.client(library.AsyncClient) as pooled:
+            answer = await pooled.get(counting_server.url)
+            assert isinstance(answer, library.Response)
+            assert await all_that_is_seen(pooled, counting_server.url) == expected
+
+    anyio.run(main)
