@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -350,8 +351,12 @@ def test_resets_as_told(sent: bytes, tls: bool, certificates: Certificates) -> N
         connection.sendall(POST)
         assert sent == b"".join(connection.recv(1) for _ in sent)
         now.open()
-        with pytest.raises(ConnectionResetError):
-            received(connection)
+        try:
+            left = received(connection)
+        except ConnectionResetError:
+            left = None
+        # Over TLS, Python 3.11 reads a reset as an end without a word.
+        assert left is None or (tls and sys.version_info < (3, 12) and left == b"")
 
 
 def test_reads_on_after_half_a_close() -> None:

@@ -153,7 +153,6 @@ class Exchange(Sleeper):
         """Wait until the connection takes more, or the answer makes it needless."""
         seconds = self.request.timeouts.get("write")
         if not await self.sleep(seconds):
-            self.carrier.suspect()
             raise TransportFailure("WriteTimeout", f"{self.request.host} took nothing for {seconds} s")
 
     def close(self) -> None:
