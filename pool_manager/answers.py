@@ -111,6 +111,10 @@ class _Answer:
         self._content, self._num_bytes_downloaded = content, len(content)
         return True
 
+    def _unwind(self) -> None:
+        """Let go of the client's wrapper, closed by now: httpx's refers back, a cycle for each answer."""
+        self.stream = self._pooled
+
 
 def answer_type(library: Any) -> type:
     """Make the response class for a library."""
@@ -120,11 +124,13 @@ def answer_type(library: Any) -> type:
         def read(self) -> bytes:
             if not hasattr(self, "_content") and self._take_whole():
                 self.close()
+                self._unwind()
             return cast("bytes", theirs.read(self))
 
         async def aread(self) -> bytes:
             if not hasattr(self, "_content") and self._take_whole():
                 await self.aclose()
+                self._unwind()
             return cast("bytes", await theirs.aread(self))
 
         def __reduce__(self) -> tuple[object, ...]:

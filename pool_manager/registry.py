@@ -50,14 +50,14 @@ class Exchange:
     pool: Pool
     tenant: Tenant
     _registry: Registry
-    _pid: int = attrs.field(factory=os.getpid)
+    _lock: threading.Lock  # of the process that let it in
     _ended: bool = False
 
     def end(self, *, failed: bool = False) -> None:
         """Hold the pool no longer. Safe to repeat."""
         if not self._ended:
             self._ended = True
-            if self._pid == os.getpid():  # a forked child counts only its own
+            if self._lock is self._registry.lock:  # a forked child counts only its own
                 self._registry.end(self.pool, failed=failed)
 
     def abandon(self, body: Body | AsyncBody) -> None:
@@ -90,13 +90,16 @@ class Registry:
         name: The manager's name, for logs.
 
         lanes: The manager's lanes.
+
+    Attributes:
+        lock: Rule 3; a forked child has another.
     """
 
     def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
         self.name: Final = name
         self.lanes: Final = Lanes(lanes)
         self._contexts = ContextCache()
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._homes: weakref.WeakKeyDictionary[object, Home] = weakref.WeakKeyDictionary()
         self._threads = Home(Threads())
         self._deferred: deque[Callable[[], object]] = deque()
@@ -116,13 +119,13 @@ class Registry:
             PoolClosed: The manager is closed.
         """
         self.sweep()
-        with self._lock:
+        with self.lock:
             self._refuse_if_closed()
             self._taken += 1
 
     def join(self, tenant: Tenant, share: Share, loop: object | None) -> None:
         """Have *tenant* hold the pool of *share* on *loop* (None: threads) before its first request."""
-        with self._lock:
+        with self.lock:
             self._join(tenant, share, loop)
 
     def give_back(self, tenant: Tenant, *, leaked: bool = False) -> list[Pool]:
@@ -132,7 +135,7 @@ class Registry:
         Returns:
             The pools that nobody holds now, to be passed to `shut` or `ashut`.
         """
-        with self._lock:
+        with self.lock:
             if tenant.closed:
                 return []
             tenant.closed = True
@@ -175,7 +178,7 @@ class Registry:
         """
         if self._deferred or (loop is not None and loop not in self._homes):
             self.sweep()
-        with self._lock:
+        with self.lock:
             if tenant.closed:
                 if not tenant.reopens:
                     raise LeaseClosed(f"lease {tenant.name!r}, taken at {tenant.taken_at}, was given back")
@@ -191,17 +194,18 @@ class Registry:
             _log.info("%s: %s pool opened", self.name, pool.runtime.name)
         if loop is not None and pool.home.watch is None:
             pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
-        return Exchange(pool, tenant, self)
+        return Exchange(pool, tenant, self, self.lock)
 
     def end(self, pool: Pool, *, failed: bool) -> None:
         """Let a request out."""
-        with self._lock:
+        with self.lock:
             pool.in_flight -= 1
             pool.failed += failed
             self._in_flight -= 1
             drained = self._drained if not self._in_flight else []
-            withdrawn = self._withdraw_if_unheld(pool)
-        self._start_lingering()
+            withdrawn = not pool.is_held and self._withdraw_if_unheld(pool)
+        if self._lingering:
+            self._start_lingering()
         if withdrawn:
             self.shut([pool])
         for notify in drained:
@@ -233,7 +237,7 @@ class Registry:
     async def aclose(self, grace: float) -> None:
         """Refuse every further request, give those that are out *grace* seconds, then close."""
         drained = loops.Signal()
-        with self._lock:
+        with self.lock:
             self._closed = True
             self._drained.append(drained.set)
             busy = self._in_flight > 0
@@ -246,7 +250,7 @@ class Registry:
     def reset(self) -> None:
         """Have no connection that is there used again, and certificates read anew."""
         self._contexts.clear()
-        with self._lock:
+        with self.lock:
             pools = [pool for home in self._all_homes() for pool in home.pools.values()]
         for pool in pools:
             if pool.engine is not None:
@@ -256,7 +260,7 @@ class Registry:
     def stats(self) -> ManagerStats:
         """How things stand now."""
         self.sweep()
-        with self._lock:
+        with self.lock:
             pools = [pool for home in self._all_homes() for pool in home.pools.values()]
             taken, returned, leaked = self._taken, self._returned, self._leaked
         return ManagerStats(
@@ -271,7 +275,7 @@ class Registry:
         """Do what finalisers left undone, and let go of loops that were closed without a word."""
         for job in _taken_from(self._deferred):
             job()
-        with self._lock:
+        with self.lock:
             over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
             pools = [pool for loop in over for pool in self._vacate(loop)]
         for pool in pools:
@@ -280,7 +284,7 @@ class Registry:
     def disown(self) -> None:
         """Start empty in a forked child. The parent's sockets are let go without a byte."""
         homes = self._all_homes()
-        self._lock = threading.Lock()  # another thread of the parent may have held the old one
+        self.lock = threading.Lock()  # another thread of the parent may have held the old one
         self._homes, self._threads = weakref.WeakKeyDictionary(), Home(Threads())
         self._contexts.clear()
         self._deferred.clear()
@@ -296,7 +300,7 @@ class Registry:
 
     async def _loop_ended(self, loop: object) -> None:
         """The loop is ending, and can do I/O for the last time."""
-        with self._lock:
+        with self.lock:
             pools = self._vacate(loop)
         await self.ashut(pools)
 
@@ -304,7 +308,7 @@ class Registry:
         pool.close_connections()
         if pool.engine is not None:
             _log.info("%s: %s pool closed after %d requests", self.name, pool.runtime.name, pool.requests)
-        with self._lock:
+        with self.lock:
             home = pool.home
             home.closing.discard(pool)
             watch = home.watch
@@ -321,7 +325,7 @@ class Registry:
                 pool.runtime.call_later(pool.share.limits.linger, over)
 
     def _linger_over(self, pool: Pool, when: int) -> None:
-        with self._lock:
+        with self.lock:
             pool.lingers = False
             # Held again since, and left again: it lingers anew.
             again = None if pool.times_unheld != when else 0.0
@@ -331,7 +335,7 @@ class Registry:
             self.shut([pool])
 
     def _withdraw_all(self) -> list[Pool]:
-        with self._lock:
+        with self.lock:
             self._closed = True
             self._drained.clear()
             pools = [pool for home in self._all_homes() for pool in home.pools.values()]

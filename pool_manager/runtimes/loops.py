@@ -60,6 +60,11 @@ def current() -> object:
         RuntimeError: Neither asyncio nor trio runs here.
     """
     try:
+        if asyncio.current_task() is not None:  # the short way; trio has none, as a guest of asyncio neither
+            return asyncio.get_running_loop()
+    except RuntimeError:  # no loop of asyncio's
+        pass
+    try:
         library = sniffio.current_async_library()
     except sniffio.AsyncLibraryNotFoundError:
         library = "asyncio"  # a callback outside of any task: the next line tells
