@@ -5,24 +5,31 @@ Rule 1: whatever could be read in two ways is refused here, before a byte is wri
 shared, and a request that smuggles a second one gives the next caller a wrong answer (11.2).
 Rule 2: an error names the header and never shows its value: a key with a line break at its end is the
 commonest of these mistakes.
+Rule 3: a process sends few headers, again and again. The line of one that was found fit is kept, unless it
+is long, or may hold a secret.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
 from pool_manager.core.http1_events import local_error
-from pool_manager.core.messages import Headers, Request, TransportFailure
+from pool_manager.core.messages import Headers, Request
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 # As h11: other control characters are sent as they are, since cookies with \x01 are about (h11#57).
 _FORBIDDEN: Final = b"\0\n\v\f\r"
+# Longer values seldom come again, and would be kept for long.
+MAX_KEPT: Final = 256
+# authorization, proxy-authorization, cookie, and what SDKs call theirs: x-api-key, x-goog-api-key,
+# x-amz-security-token. One too many does no harm: an idempotency-key never comes twice anyway.
+_SECRETS: Final = (b"auth", b"cookie", b"credential", b"key", b"password", b"secret", b"session", b"token")
 # As h11: up to a billion terabytes.
 _MAX_LENGTH_DIGITS: Final = 20
 
@@ -48,6 +55,9 @@ class RequestHead:
     framings: int = 0
 
 
+Note: TypeAlias = Callable[[RequestHead], None]
+
+
 def request_head(request: Request) -> RequestHead:
     """
     Serialise the head of *request*, Host first (RFC 9110, 7.2).
@@ -56,46 +66,38 @@ def request_head(request: Request) -> RequestHead:
         TransportFailure: "LocalProtocolError"; says what was wrong.
     """
     head = RequestHead()
-    for name, value in request.headers:
-        note = _note_for(name)
+    lines = [b"%b %b HTTP/1.1" % (checked_method(request.method), checked_target(request.target))]
+    for name, value in _host_first(request.headers):
+        line, note = (_line if len(value) > MAX_KEPT or is_secret(name) else _kept_line)(name, value)
+        lines.append(line)
         if note is not None:
-            note(head, value)
-        if value != value.strip():
-            raise _unfit_edges(name)
+            note(head)
     check_promises(head.hosts, head.framings)
-    lines = [_request_line(request), *map(b": ".join, _host_first(request.headers)), b"\r\n"]
+    lines.append(b"\r\n")
     head.data = b"\r\n".join(lines)
-    # One pass over the whole head: the only breaks in it are ours.
-    if len(head.data) - len(head.data.translate(None, _FORBIDDEN)) != 2 * len(lines):
-        raise _unfit_value(request.headers)
     return head
 
 
+def _line(name: bytes, value: bytes) -> tuple[bytes, Note | None]:
+    """Give the line of a header, and what is to be noted of it."""
+    take = _TAKE.get(checked_name(name))
+    line = b"%b: %b" % (name, checked_value(name, value))
+    return line, None if take is None else take(value)
+
+
+_kept_line = lru_cache(maxsize=4096)(_line)
+
+
 def _host_first(headers: Headers) -> Headers:
-    if headers[0][0].lower() == b"host":
+    if not headers or headers[0][0].lower() == b"host":
         return headers
     return sorted(headers, key=lambda header: header[0].lower() != b"host")
-
-
-def _request_line(request: Request) -> bytes:
-    return b"%b %b HTTP/1.1" % (checked_method(request.method), checked_target(request.target))
-
-
-def _unfit_value(headers: Headers) -> TransportFailure:
-    return _unfit_inside(next(name for name, value in headers if value.translate(None, _FORBIDDEN) != value))
-
-
-def _unfit_inside(name: bytes) -> TransportFailure:
-    return local_error(f"Illegal header value of {name!r}: a line break, NUL, form feed or vertical tab")
-
-
-def _unfit_edges(name: bytes) -> TransportFailure:
-    return local_error(f"Illegal header value of {name!r}: whitespace at its start or end")
 
 
 # What is checked in every version of HTTP; each raises `TransportFailure` ("LocalProtocolError").
 
 
+@lru_cache(maxsize=64)
 def checked_method(method: str) -> bytes:
     """Give the bytes of a method."""
     encoded = method.encode("utf-8", "surrogatepass")
@@ -118,12 +120,19 @@ def checked_name(name: bytes) -> bytes:
     return name.lower()
 
 
+@lru_cache(maxsize=1024)
+def is_secret(name: bytes) -> bool:
+    """Tell whether the value of such a header opens doors."""
+    lower = name.lower()
+    return any(word in lower for word in _SECRETS)
+
+
 def checked_value(name: bytes, value: bytes) -> bytes:
     """Give the value back."""
     if value != value.strip():
-        raise _unfit_edges(name)
+        raise local_error(f"Illegal header value of {name!r}: whitespace at its start or end")
     if len(value.translate(None, _FORBIDDEN)) != len(value):
-        raise _unfit_inside(name)
+        raise local_error(f"Illegal header value of {name!r}: a line break, NUL, form feed or vertical tab")
     return value
 
 
@@ -148,42 +157,57 @@ def check_promises(hosts: int, framings: int) -> None:
         raise local_error("Content-Length and Transfer-Encoding: one of them, and once")
 
 
-def _note_length(head: RequestHead, value: bytes) -> None:
-    head.length = checked_length(value)
-    head.framings += 1
+def _take_length(value: bytes) -> Note:
+    length = checked_length(value)
+
+    def note(head: RequestHead) -> None:
+        head.length = length
+        head.framings += 1
+
+    return note
 
 
-def _note_encoding(head: RequestHead, value: bytes) -> None:
+def _take_encoding(value: bytes) -> Note:
     check_encoding(value)
+    return _note_chunked
+
+
+def _take_connection(value: bytes) -> Note | None:
+    return _note_close if b"close" in options_of(value) else None
+
+
+def _take_upgrade(value: bytes) -> Note | None:
+    return _note_upgrade if value else None
+
+
+def _take_host(_: bytes) -> Note:
+    return _note_host
+
+
+def _note_chunked(head: RequestHead) -> None:
     head.length = None
     head.framings += 1
 
 
-def _note_connection(head: RequestHead, value: bytes) -> None:
-    head.close |= b"close" in options_of(value)
+def _note_close(head: RequestHead) -> None:
+    head.close = True
 
 
-def _note_upgrade(head: RequestHead, value: bytes) -> None:
-    head.upgrade |= bool(value)
+def _note_upgrade(head: RequestHead) -> None:
+    head.upgrade = True
 
 
-def _note_host(head: RequestHead, _: bytes) -> None:
+def _note_host(head: RequestHead) -> None:
     head.hosts += 1
 
 
-_NOTES: Final[dict[bytes, Callable[[RequestHead, bytes], None]]] = {
-    b"host": _note_host,
-    b"content-length": _note_length,
-    b"transfer-encoding": _note_encoding,
-    b"connection": _note_connection,
-    b"upgrade": _note_upgrade,
+_TAKE: Final[dict[bytes, Callable[[bytes], Note | None]]] = {
+    b"host": _take_host,
+    b"content-length": _take_length,
+    b"transfer-encoding": _take_encoding,
+    b"connection": _take_connection,
+    b"upgrade": _take_upgrade,
 }
-
-
-# A process sends few names, and in few spellings: looking one up costs a third of checking it.
-@lru_cache(maxsize=1024)
-def _note_for(name: bytes) -> Callable[[RequestHead, bytes], None] | None:
-    return _NOTES.get(checked_name(name))
 
 
 def options_of(value: bytes) -> list[bytes]:

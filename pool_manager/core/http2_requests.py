@@ -21,6 +21,7 @@ from hpack.table import HeaderTable
 
 from pool_manager.core.http1_events import local_error
 from pool_manager.core.http1_requests import (
+    MAX_KEPT,
     check_encoding,
     check_promises,
     checked_length,
@@ -28,11 +29,9 @@ from pool_manager.core.http1_requests import (
     checked_name,
     checked_target,
     checked_value,
+    is_secret,
 )
 from pool_manager.core.messages import Request
-
-# Longer values are encoded each time: they seldom come again, and would be kept for long.
-_KEPT_VALUE: Final = 256
 
 _NEVER_INDEXED: Final = 0x10
 _PATH: Final = b"\x04"  # a literal, its name from the static table
@@ -74,7 +73,7 @@ def request_block(request: Request) -> RequestBlock:
         special = _special(name)
         if special is not None:
             fields.append(special(block, name, value))
-        elif len(value) <= _KEPT_VALUE:
+        elif len(value) <= MAX_KEPT:
             fields.append(_kept_field(name, value))
         else:
             fields.append(_field(name, value))
@@ -199,15 +198,9 @@ _SPECIAL: Final[dict[bytes, Callable[[RequestBlock, bytes, bytes], bytes]]] = {
     b"upgrade": _drop,
 }
 
-# Rule 2: authorization, proxy-authorization, cookie, and what SDKs call theirs: x-api-key, x-goog-api-key,
-# x-amz-security-token. One too many does no harm: an idempotency-key never comes twice anyway.
-_SECRETS: Final = (b"auth", b"cookie", b"credential", b"key", b"password", b"secret", b"session", b"token")
-
 
 @lru_cache(maxsize=1024)
 def _special(name: bytes) -> Callable[[RequestBlock, bytes, bytes], bytes] | None:
     lower = checked_name(name)
     special = _SPECIAL.get(lower)
-    if special is None and any(word in lower for word in _SECRETS):
-        return _secret
-    return special
+    return _secret if special is None and is_secret(lower) else special
