@@ -112,8 +112,9 @@ class _Answer:
         return True
 
     def _unwind(self) -> None:
-        """Let go of the client's wrapper, closed by now: httpx's refers back, a cycle for each answer."""
-        self.stream = self._pooled
+        """Let go of the client's wrapper, closed by now: httpx's refers back, a circle for each answer."""
+        if hasattr(self, "_elapsed"):  # httpx2's does not, and keeps the time
+            self.stream = self._pooled
 
 
 def answer_type(library: Any) -> type:

@@ -13,7 +13,7 @@ from pool_manager.core.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from pool_manager.runtimes.on_asyncio.exchanges import Exchange
-    from pool_manager.runtimes.on_asyncio.sleeping import Sleeper
+    from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
 
 
 class Owner(Protocol):
@@ -21,6 +21,7 @@ class Owner(Protocol):
 
     loop: asyncio.AbstractEventLoop
     scheduler: Scheduler
+    timers: Timers
 
     def now(self) -> float:
         """Tell the scheduler's time."""
@@ -123,6 +124,7 @@ class Carrier(asyncio.Protocol, ABC):
         if not exchange.left:
             exchange.left = True
             owner = self.owner
+            owner.timers.discard(exchange)
             owner.scheduler.leave(exchange.ticket, owner.now(), reusable=reusable, keep_alive=keep_alive)
             owner.carry_out()
 

@@ -18,17 +18,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
-import attrs
-
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncResponse, Request, Seconds, TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Attempt, Replays
-from pool_manager.core.scheduler import Close, Dial, Effect, Scheduler, Wake
+from pool_manager.core.scheduler import Dial, Effect, Scheduler, Wake
 from pool_manager.runtimes.dialing import Address, Dialer
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange, ExchangeBody
+from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 from pool_manager.runtimes.on_asyncio.letting_go import park, sever
 from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
 from pool_manager.runtimes.on_asyncio.tracing import Tracer
@@ -72,6 +70,7 @@ class AsyncioEngine:
         self._dials: dict[Connection, asyncio.Task[None]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
+        self._carrying_out = False
         self._random = random.Random()  # noqa: S311 - jitter, no secret
 
     def now(self) -> float:
@@ -96,33 +95,32 @@ class AsyncioEngine:
         key = _key_of(request)
         replays, number = Replays(), None
         while True:
-            journey = self._ask(key, number)
+            exchange = Exchange(self.loop, self.timers, request, self._ask(key, number))
             try:
-                return await self._send(request, journey, replays)
+                return await self._send(exchange, replays)
             except BaseException as error:
-                self._give_back(journey)
-                delay = self._delay(error, request, journey.exchange, replays)
+                self._give_back(exchange)
+                delay = self._delay(error, exchange, replays)
                 if delay is None:
                     raise
-            number = journey.ticket.number
+            number = exchange.ticket.number
             if delay:
                 await asyncio.sleep(delay)
 
-    def _ask(self, key: OriginKey, number: int | None) -> _Journey:
-        now = self.now()
+    def _ask(self, key: OriginKey, number: int | None) -> Ticket:
         try:
-            return _Journey(self.scheduler.ask(key, now, number), now)
+            return self.scheduler.ask(key, self.now(), number)
         finally:
             if self.scheduler.effects:  # also where it was turned away
                 self.carry_out()
 
-    async def _send(self, request: Request, journey: _Journey, replays: Replays) -> AsyncResponse:
-        """Send *request* once, and wait for the head of its answer."""
-        tracer = Tracer.of(request)
-        if journey.ticket.connection is None:
-            await self._wait_for_connection(journey.ticket, request, tracer)
-        queued_for = self.now() - journey.asked
-        exchange = journey.exchange = self._begin(journey.ticket, request)
+    async def _send(self, exchange: Exchange, replays: Replays) -> AsyncResponse:
+        """Send a request once, and wait for the head of its answer."""
+        tracer = Tracer.of(exchange.request)
+        if exchange.ticket.connection is None:
+            await self._wait_for_connection(exchange, tracer)
+        if not exchange.started:
+            self._begin(exchange)
         if tracer is not None:
             await tracer.sent(exchange)
         if not exchange.written:
@@ -131,28 +129,39 @@ class AsyncioEngine:
             await exchange.wait_for_head()
         if tracer is not None:
             await tracer.answered(exchange)
-        return self._answer(exchange, queued_for, replays.attempts)
+        return self._answer(exchange, replays.attempts)
 
-    async def _wait_for_connection(self, ticket: Ticket, request: Request, tracer: Tracer | None) -> None:
-        """Wait for the connection of *ticket*: in the queue by the pool timeout, else by that to connect."""
-        waiter = ticket.waiter = Sleeper(self.loop, self.timers)
+    async def _wait_for_connection(self, exchange: Exchange, tracer: Tracer | None) -> None:
+        """
+        Wait for a connection: in the queue by the pool timeout, else by that to connect.
+
+        One that is eager may have been begun when this returns, and its answer be there: its task was woken
+        once for both.
+        """
+        request, ticket = exchange.request, exchange.ticket
         timeouts = request.timeouts
         connect, pool = _or_inf(timeouts.get("connect")), _or_inf(timeouts.get("pool"))
+        ticket.waiter = exchange
+        exchange.is_eager = tracer is None
         if tracer is not None:
             await tracer.waiting(request)
+        now = ticket.asked
         while ticket.connection is None:
             if ticket.error is not None:
                 raise ticket.error
-            now = self.now()
             since = self.scheduler.dial_begun(ticket)
-            queue_left = ticket.asked + pool - now
+            queue_left = pool - (now - ticket.asked)
             left = queue_left if since is None else since + connect - now
             if left <= 0:
                 self._leave_queue(ticket, dialing=since is not None)
                 raise _too_late(request, dialing=since is not None)
             if since is not None and queue_left > 0:
                 left = min(left, queue_left)  # the dial may have ended by then
-            await waiter.sleep(None if left == math.inf else left)
+            if not await exchange.sleep(left) and exchange.started:
+                raise exchange.too_slow(timeouts.get("read"))
+            now = self.now()
+        if exchange.failure is not None and not exchange.started:
+            raise exchange.failure
         if tracer is not None:
             await tracer.connected(ticket)
 
@@ -160,40 +169,40 @@ class AsyncioEngine:
         self.scheduler.leave(ticket, self.now(), dial_too_slow=dialing)
         self.carry_out()
 
-    def _begin(self, ticket: Ticket, request: Request) -> Exchange:
-        connection = ticket.connection
-        assert connection is not None
-        carrier = cast(Carrier, connection.carrier)
-        exchange = Exchange(self.loop, self.timers, request, ticket, carrier)
+    def _begin(self, exchange: Exchange) -> None:
+        ticket = exchange.ticket
+        assert ticket.connection is not None
+        carrier = exchange.carrier = cast(Carrier, ticket.connection.carrier)
+        exchange.queued_for = self.now() - ticket.asked
         carrier.begin(exchange)
-        return exchange
+        exchange.started = True
 
-    def _give_back(self, journey: _Journey) -> None:
+    def _give_back(self, exchange: Exchange) -> None:
         """Leave, from whichever state: the one way out for errors and cancellation."""
-        if journey.exchange is not None:
-            journey.exchange.close()
+        if exchange.started:
+            exchange.abandon()
         else:
-            self.scheduler.leave(journey.ticket, self.now(), used=False)
+            exchange.ticket.waiter = None
+            self.timers.discard(exchange)
+            self.scheduler.leave(exchange.ticket, self.now(), used=False)
         self.carry_out()
 
-    def _delay(
-        self, error: BaseException, request: Request, exchange: Exchange | None, replays: Replays
-    ) -> float | None:
+    def _delay(self, error: BaseException, exchange: Exchange, replays: Replays) -> float | None:
         """Give the seconds after which the request is sent again, or None."""
         if not isinstance(error, TransportFailure):
             return None
-        connection = exchange.ticket.connection if exchange is not None else None
+        connection, started, request = exchange.ticket.connection, exchange.started, exchange.request
         attempt = Attempt(
             kind=error.kind,
-            written=exchange is not None,
-            unprocessed=exchange is not None and exchange.unprocessed,
-            reused=connection is not None and connection.requests > 1,
-            begun=exchange is not None and exchange.begun,
-            repeatable=exchange is None or isinstance(request.body, bytes),
+            written=started,
+            unprocessed=started and exchange.unprocessed,
+            reused=started and connection is not None and connection.requests > 1,
+            begun=started and exchange.begun,
+            repeatable=not started or isinstance(request.body, bytes),
         )
         return replays.delay(request, attempt, self._random)
 
-    def _answer(self, exchange: Exchange, queued_for: float, attempts: int) -> AsyncResponse:
+    def _answer(self, exchange: Exchange, attempts: int) -> AsyncResponse:
         ticket, carrier = exchange.ticket, exchange.carrier
         connection = carrier.connection
         first = connection.requests == 1
@@ -216,13 +225,13 @@ class AsyncioEngine:
                 http_version=carrier.http_version.decode(),
                 reused=not first,
                 idle_for=ticket.idle_for,
-                queued_for=queued_for,
+                queued_for=exchange.queued_for,
                 connect_time=connection.opened - connection.begun if first else 0.0,
                 attempts=attempts,
                 lane=exchange.request.lane,
                 lease=exchange.request.lease,
             ),
-            body=ExchangeBody(exchange),
+            body=exchange,
         )
 
     # What the scheduler decides
@@ -230,27 +239,49 @@ class AsyncioEngine:
     def carry_out(self) -> None:
         """Do what the scheduler has decided, and set the alarm for what it will decide next."""
         scheduler = self.scheduler
-        while scheduler.effects:
-            for effect in scheduler.take_effects():
-                self._do(effect)
+        if scheduler.effects and not self._carrying_out:  # else who does sees to it: no stack of a thousand
+            self._carrying_out = True
+            try:
+                while scheduler.effects:
+                    for effect in scheduler.take_effects():
+                        self._do(effect)
+            finally:
+                self._carrying_out = False
         if scheduler.deadlines.next < self._alarm_at:
             self._set_alarm()
 
     def _do(self, effect: Effect) -> None:
-        match effect:
-            case Wake(ticket):
-                if ticket.waiter is not None:
-                    cast(Sleeper, ticket.waiter).wake()
-            case Dial(connection):
-                # In a context of its own: what the caller's holds is not the pool's to keep.
-                dial = self._dial(connection)
-                self._dials[connection] = self.loop.create_task(dial, context=contextvars.Context())
-            case Close(connection):
-                task = self._dials.pop(connection, None)
-                if task is not None:
-                    task.cancel()
-                elif connection.carrier is not None:
-                    cast(Carrier, connection.carrier).close()
+        if isinstance(effect, Wake):
+            ticket = effect.ticket
+            waiter, ticket.waiter = ticket.waiter, None  # who waits has the ticket: no circle is to be left
+            if waiter is not None:
+                self._tell(cast(Exchange, waiter))
+        elif isinstance(effect, Dial):
+            # In a context of its own: what the caller's holds is not the pool's to keep.
+            dial = self._dial(effect.connection)
+            self._dials[effect.connection] = self.loop.create_task(dial, context=contextvars.Context())
+        else:
+            self._close(effect.connection)
+
+    def _close(self, connection: Connection) -> None:
+        task = self._dials.pop(connection, None)
+        if task is not None:
+            task.cancel()
+        elif connection.carrier is not None:
+            cast(Carrier, connection.carrier).close()
+
+    def _tell(self, exchange: Exchange) -> None:
+        """Tell who waits that its wait for a connection is over; an eager one need not be woken for it."""
+        if exchange.is_eager and exchange.ticket.connection is not None:
+            try:
+                self._begin(exchange)
+            except Exception as error:  # noqa: BLE001 - it is the request's own, and raised where that is awaited
+                exchange.fail(error)
+            else:
+                if exchange.written:
+                    exchange.restart(exchange.request.timeouts.get("read"))
+                    return
+        exchange.wake()
 
     async def _dial(self, connection: Connection) -> None:
         """Open *connection*; whether somebody still wants it is for the scheduler to say (rule 4)."""
@@ -341,15 +372,6 @@ class AsyncioEngine:
         """Close every connection, and let the loop see to it before this returns."""
         self.abandon()
         await asyncio.sleep(0)
-
-
-@attrs.define
-class _Journey:
-    """One attempt: what it has, to be given back however it ends."""
-
-    ticket: Ticket
-    asked: float
-    exchange: Exchange | None = None
 
 
 def _key_of(request: Request) -> OriginKey:

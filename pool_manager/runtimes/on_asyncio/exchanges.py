@@ -1,4 +1,4 @@
-"""One request on one connection: what has come of its answer, and who waits for more."""
+"""One attempt to have a request answered: what has come of it, and who waits for more."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ if TYPE_CHECKING:
 
 class Exchange(Sleeper):
     """
-    A request that was given a connection. Its carrier writes what is noted here.
+    A request, from being given a ticket to giving it back. Its carrier writes what is noted here.
 
     Attributes:
+        carrier: What carries it, once it was begun.
+
+        started: It was begun: something of it may have reached the server.
+
+        is_eager: It is begun as soon as it has a connection, before its task is told.
+
+        queued_for: Seconds until it was begun.
+
         stream: The number of its HTTP/2 stream; 0 over HTTP/1.1.
 
         status: That of the final answer; 0 while it has not come.
@@ -46,10 +54,12 @@ class Exchange(Sleeper):
         "ended",
         "failure",
         "headers",
-        "is_reading",
+        "is_eager",
         "left",
+        "queued_for",
         "reason",
         "request",
+        "started",
         "status",
         "stream",
         "ticket",
@@ -57,21 +67,20 @@ class Exchange(Sleeper):
         "written",
     )
 
+    carrier: Carrier
+
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        timers: Timers,
-        request: Request,
-        ticket: Ticket,
-        carrier: Carrier,
+        self, loop: asyncio.AbstractEventLoop, timers: Timers, request: Request, ticket: Ticket
     ) -> None:
         super().__init__(loop, timers)
-        self.request, self.ticket, self.carrier = request, ticket, carrier
+        self.request, self.ticket = request, ticket
         self.stream = self.status = self.buffered = 0
+        self.queued_for = 0.0
         self.reason = b""
         self.headers: Headers = []
         self.begun = self.ended = self.written = self.unprocessed = self.left = False
-        self.failure: TransportFailure | None = None
+        self.started = self.is_eager = False
+        self.failure: Exception | None = None
         self._parts: deque[bytes] = deque()
 
     @property
@@ -97,7 +106,7 @@ class Exchange(Sleeper):
         self.ended = True
         self.wake()
 
-    def fail(self, failure: TransportFailure, *, unprocessed: bool = False) -> None:
+    def fail(self, failure: Exception, *, unprocessed: bool = False) -> None:
         """Nothing more will come, since *failure*."""
         if not self.is_over:
             self.failure, self.unprocessed = failure, unprocessed
@@ -115,7 +124,8 @@ class Exchange(Sleeper):
         while not self.status:
             if self.failure is not None:
                 raise self.failure
-            await self._wait_to_read(self.request.timeouts.get("read"))
+            if not await self.sleep(self.request.timeouts.get("read")):
+                raise self.too_slow(self.request.timeouts.get("read"))
 
     async def read(self, seconds: float | None) -> bytes | None:
         """
@@ -129,7 +139,8 @@ class Exchange(Sleeper):
                 return None
             if self.failure is not None:
                 raise self.failure
-            await self._wait_to_read(seconds)
+            if not await self.sleep(seconds):
+                raise self.too_slow(seconds)
         part = self._parts.popleft()
         self.buffered -= len(part)
         if not self.ended:
@@ -144,10 +155,10 @@ class Exchange(Sleeper):
         self.buffered = 0
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def _wait_to_read(self, seconds: float | None) -> None:
-        if not await self.sleep(seconds):
-            self.carrier.suspect()
-            raise TransportFailure("ReadTimeout", f"nothing came from {self.request.host} for {seconds} s")
+    def too_slow(self, seconds: float | None) -> TransportFailure:
+        """Give the error of who has waited in vain for a part of the answer."""
+        self.carrier.suspect()
+        return TransportFailure("ReadTimeout", f"nothing came from {self.request.host} for {seconds} s")
 
     async def wait_to_write(self) -> None:
         """Wait until the connection takes more, or the answer makes it needless."""
@@ -155,35 +166,22 @@ class Exchange(Sleeper):
         if not await self.sleep(seconds):
             raise TransportFailure("WriteTimeout", f"{self.request.host} took nothing for {seconds} s")
 
-    def close(self) -> None:
-        """Give the connection back, whatever the state. Safe to repeat."""
-        if not self.left:
-            self.carrier.abandon(self)
-        self._parts.clear()
-        self.buffered = 0
-
-
-class ExchangeBody:
-    """The body of an answer, for the faces."""
-
-    __slots__ = ("_exchange",)
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
+    # The body of an answer, as the faces have it
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        seconds = self._exchange.request.timeouts.get("read")
-        while (part := await self._exchange.read(seconds)) is not None:
+        seconds = self.request.timeouts.get("read")
+        while (part := await self.read(seconds)) is not None:
             yield part
-
-    def take_whole(self) -> bytes | None:
-        """Take what is left of the body if it is all there; None if more is to come."""
-        return self._exchange.take_whole()
 
     async def aclose(self) -> None:
         """Give the connection back. Nothing is awaited: nothing can cancel it."""
-        self._exchange.close()
+        self.abandon()
 
     def abandon(self) -> None:
-        """Give the connection back: the answer was collected unclosed."""
-        self._exchange.close()
+        """Give the connection back, whatever the state. Safe to repeat."""
+        if not self.left:
+            self.carrier.abandon(self)
+        if not self.is_over:  # who reads it in another task must not wait for what will not come
+            self.fail(TransportFailure("ReadError", "the answer was closed"))
+        self._parts.clear()
+        self.buffered = 0

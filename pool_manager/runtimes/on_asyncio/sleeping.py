@@ -33,16 +33,29 @@ class Timers:
         self._armed = math.inf
         self.stood_still = 0.0
 
+    def now(self) -> float:
+        """Tell the time by which deadlines are counted."""
+        return self._loop.time() - self.stood_still
+
     def set(self, sleeper: Sleeper, seconds: float) -> None:
         """Have *sleeper* expire in *seconds*."""
+        now = self.now()
+        sleeper.until = now + seconds
+        if sleeper.until < sleeper.looked_at:
+            self._look_at(sleeper, now, seconds)
+
+    def _look_at(self, sleeper: Sleeper, now: float, seconds: float) -> None:
         deadlines = self._deadlines
-        deadlines.set(sleeper, self._loop.time() - self.stood_still, max(seconds, 0.0))
+        deadlines.set(sleeper, now, seconds if seconds > 0 else 0.0)
+        sleeper.looked_at = now + seconds
         if deadlines.next < self._armed:
             self._arm()
 
     def discard(self, sleeper: Sleeper) -> None:
-        """Let *sleeper* sleep on."""
-        self._deadlines.discard(sleeper)
+        """Forget *sleeper*, which will sleep no more."""
+        if sleeper.looked_at != math.inf:
+            sleeper.looked_at = math.inf
+            self._deadlines.discard(sleeper)
 
     def stop(self) -> None:
         """Let nobody expire any more."""
@@ -64,36 +77,60 @@ class Timers:
             self.stood_still += late + min(late, SECOND_CHANCE)
         else:
             for sleeper in self._deadlines.take_due(now):
-                sleeper.expire()
+                sleeper.looked_at = math.inf
+                if now >= sleeper.until:
+                    sleeper.expire()
+                elif sleeper.until != math.inf:
+                    self._look_at(sleeper, now, sleeper.until - now)
         self._arm()
 
 
 class Sleeper:
-    """One task that waits for one thing at a time."""
+    """
+    One task that waits for one thing at a time.
 
-    __slots__ = ("_future", "_loop", "_seconds", "_timers", "_woken")
+    Most that sleep are woken long before their time is over, and sleep again. So a deadline is not taken out
+    when somebody wakes: when it is reached, it is looked up until when he sleeps by now.
+
+    Attributes:
+        until: When its time is over; `math.inf` while it does not sleep, or for ever.
+
+        looked_at: When `Timers` will look at it, at the latest; `math.inf` if it will not.
+    """
+
+    __slots__ = ("_future", "_loop", "_seconds", "_timers", "_woken", "looked_at", "until")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers) -> None:
         self._loop, self._timers = loop, timers
         self._future: asyncio.Future[None] | None = None
         self._seconds: float | None = None
         self._woken = False
+        self.until = self.looked_at = math.inf
 
     async def sleep(self, seconds: float | None) -> bool:
         """Sleep until `wake`, and give True, or for *seconds*, and give False."""
         future = self._future = self._loop.create_future()
         self._woken = False
-        if seconds is not None and seconds != math.inf:
-            self._seconds = seconds
-            self._timers.set(self, seconds)
+        self.restart(seconds)
         try:
             await future
         finally:
             self._future = None
-            if self._seconds is not None:
-                self._seconds = None
-                self._timers.discard(self)
+            self.until = math.inf
         return self._woken
+
+    def restart(self, seconds: float | None) -> None:
+        """Sleep for *seconds* from now on."""
+        future = self._future
+        if future is None:
+            return
+        if future.done():  # time was over, and the task was just not told yet
+            self._woken = True
+        elif seconds is None or seconds == math.inf:
+            self._seconds, self.until = None, math.inf
+        else:
+            self._seconds = seconds
+            self._timers.set(self, seconds)
 
     def wake(self) -> None:
         """Something has happened; also if time is over, and the task was just not told yet."""
@@ -111,5 +148,4 @@ class Sleeper:
 
     def postpone(self) -> None:
         """There was a sign of life: count the time from here."""
-        if self._seconds is not None:
-            self._timers.set(self, self._seconds)
+        self.restart(self._seconds)

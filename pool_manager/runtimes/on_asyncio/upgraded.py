@@ -47,7 +47,7 @@ class UpgradedStream:
 
     async def aclose(self) -> None:
         """Close the connection."""
-        self._exchange.close()
+        self._exchange.abandon()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore
         """Give "ssl_object", "client_addr", "server_addr", "socket"."""
