@@ -29,9 +29,13 @@ class _OpenAnswer:
         self._open = True
 
     def take_whole(self) -> bytes | None:
-        """Take the body if it is all there, and nobody has to wait for a part of it."""
+        """Take the body if it is all there, and nobody has to wait for a part of it; then this is closed."""
         take_whole = getattr(self._body, "take_whole", None)
-        return None if take_whole is None else take_whole()
+        content: bytes | None = None if take_whole is None else take_whole()
+        if content is not None:
+            self._open = False
+            self._exchange.end()
+        return content
 
     def __del__(self) -> None:
         """Runs at any time, inside anything: it may leave a note, and not wait for a lock."""
@@ -58,6 +62,8 @@ class Stream(_OpenAnswer):
 
     def close(self) -> None:
         """Give the connection back."""
+        if not self._open:
+            return
         self._open = False
         try:
             self._body.close()
@@ -79,6 +85,8 @@ class AsyncStream(_OpenAnswer):
 
     async def aclose(self) -> None:
         """Give the connection back."""
+        if not self._open:
+            return
         self._open = False
         try:
             await self._body.aclose()

@@ -176,7 +176,7 @@ class Registry:
 
             PoolClosed: The manager is closed.
         """
-        if self._deferred or (loop is not None and loop not in self._homes):
+        if self._deferred:
             self.sweep()
         with self.lock:
             if tenant.closed:
@@ -191,6 +191,7 @@ class Registry:
             self._in_flight += 1
             first = pool.requests == 1
         if first:
+            self.sweep()  # it may be the first one on its loop, and other loops be over
             _log.info("%s: %s pool opened", self.name, pool.runtime.name)
         if loop is not None and pool.home.watch is None:
             pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))

@@ -45,7 +45,8 @@ class Deadlines(Generic[T]):
 
     def set(self, item: T, now: float, seconds: float) -> None:
         """Have *item* fall due *seconds* after *now*, and not when it was to before."""
-        self.discard(item)
+        if item in self._queue_of:
+            self.discard(item)
         seconds = _rounded_up(seconds)
         queue = self._queues.get(seconds)
         if queue is None:

@@ -13,6 +13,7 @@ from pool_manager.core.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+    from pool_manager.runtimes.on_asyncio.http1 import Http1Carrier
     from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
 
 
@@ -22,6 +23,7 @@ class Owner(Protocol):
     loop: asyncio.AbstractEventLoop
     scheduler: Scheduler
     timers: Timers
+    outbox: Outbox
 
     def now(self) -> float:
         """Tell the scheduler's time."""
@@ -30,6 +32,29 @@ class Owner(Protocol):
     def carry_out(self) -> None:
         """Do what the scheduler has decided."""
         ...
+
+
+class Outbox:
+    """
+    Requests that go out together, at the beginning of the loop's next turn.
+
+    To wake a server costs more than to write; one that is awake takes what else is written at little cost.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._carriers: list[Http1Carrier] = []
+
+    def put(self, carrier: Http1Carrier) -> None:
+        """Have `flush` of *carrier* called."""
+        if not self._carriers:
+            self._loop.call_soon(self._flush)
+        self._carriers.append(carrier)
+
+    def _flush(self) -> None:
+        carriers, self._carriers = self._carriers, []
+        for carrier in carriers:
+            carrier.flush()
 
 
 class Carrier(asyncio.Protocol, ABC):

@@ -25,7 +25,7 @@ from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Attempt, Replays
 from pool_manager.core.scheduler import Dial, Effect, Scheduler, Wake
 from pool_manager.runtimes.dialing import Address, Dialer
-from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter
+from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter, Outbox
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 from pool_manager.runtimes.on_asyncio.letting_go import park, sever
 from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
@@ -64,6 +64,7 @@ class AsyncioEngine:
     ) -> None:
         self.loop = loop
         self.timers = Timers(self.loop)
+        self.outbox = Outbox(self.loop)
         self.scheduler = Scheduler(config, limits, lanes)
         self._config = config
         self._dialer = Dialer(config, contexts)

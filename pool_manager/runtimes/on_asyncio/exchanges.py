@@ -148,12 +148,13 @@ class Exchange(Sleeper):
         return part
 
     def take_whole(self) -> bytes | None:
-        """Take what is left of the body if it is all there; None if more is to come."""
+        """Take what is left of the body, and give the connection back; None if more is to come."""
         if not self.ended:
             return None
-        parts, self._parts = self._parts, deque()
-        self.buffered = 0
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        parts = self._parts
+        whole = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.abandon()
+        return whole
 
     def too_slow(self, seconds: float | None) -> TransportFailure:
         """Give the error of who has waited in vain for a part of the answer."""

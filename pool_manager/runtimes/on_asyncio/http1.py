@@ -36,6 +36,7 @@ class Http1Carrier(Carrier):
         self._draining: asyncio.TimerHandle | None = None
         self._room = 0  # bytes that may still be drained
         self._switched = False
+        self._unsent = b""
 
     # What exchanges do
 
@@ -51,12 +52,20 @@ class Http1Carrier(Carrier):
             self.transport.write(head)
             return
         try:
-            data = b"".join((head, *self._http.send_body(body), self._http.end_of_body()))
+            data = b"".join((head, *self._http.send_body(body))) if body else head
+            data += self._http.end_of_body()
         except TransportFailure:
             self._break()
             raise
         exchange.written = True
-        self.transport.write(data)
+        self._unsent = data
+        self.owner.outbox.put(self)
+
+    def flush(self) -> None:
+        """Write what was put into the outbox, unless it is too late for that."""
+        data, self._unsent = self._unsent, b""
+        if not self.is_lost:
+            self.transport.write(data)
 
     def send(self, exchange: Exchange, data: memoryview) -> int:  # noqa: ARG002 - there is but one
         """Write a part of the body; the transport keeps what the socket does not take."""
@@ -119,6 +128,8 @@ class Http1Carrier(Carrier):
         exchange, self._current = self._current, None
         if exchange is None:
             return
+        if self._unsent:
+            exchange.started = False
         if failure.kind == "ReadError" and not exchange.written and not exchange.begun:
             cause = failure.__cause__
             failure = TransportFailure("WriteError", str(failure))
