@@ -104,8 +104,8 @@ class _Answer:
     _content: bytes
     _num_bytes_downloaded: int
 
-    def __init__(self, *, stream: _OpenAnswer, **kwargs: Any) -> None:
-        super().__init__(stream=stream, **kwargs)  # type: ignore[call-arg]  # the library's
+    def __init__(self, status: int, *, stream: _OpenAnswer, **kwargs: Any) -> None:
+        super().__init__(status, stream=stream, **kwargs)  # type: ignore[call-arg]  # the library's
         self._pooled = stream  # the client puts a wrapper of its own around it
 
     def _take_whole(self) -> bool:
@@ -134,12 +134,14 @@ def answer_type(library: Any) -> type:
             if not hasattr(self, "_content") and self._take_whole():
                 self.close()
                 self._unwind()
+                return self._content
             return cast("bytes", theirs.read(self))
 
         async def aread(self) -> bytes:
             if not hasattr(self, "_content") and self._take_whole():
                 await self.aclose()
                 self._unwind()
+                return self._content
             return cast("bytes", await theirs.aread(self))
 
         def __reduce__(self) -> tuple[object, ...]:

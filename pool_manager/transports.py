@@ -135,11 +135,10 @@ class Face:
 
     def response(self, response: Response, stream: object) -> Any:
         """Make the answer a response of the library."""
+        extensions = response.extensions
+        extensions["pool_manager"] = response.record
         return self.response_type(
-            status_code=response.status,
-            headers=response.headers,
-            stream=stream,
-            extensions={**response.extensions, "pool_manager": response.record},
+            response.status, headers=response.headers, stream=stream, extensions=extensions
         )
 
 
