@@ -107,6 +107,7 @@ def test_case_g_graceful_goaway(world: World, last: str) -> None:
         assert "FIN" == server.peers[0].ended
 
 
+@pytest.mark.usefixtures("hasty")
 def test_case_g_goaway_every_five_requests(world: World) -> None:
     """Twenty POSTs at once, each connection drained after five: twenty answers, each processed once."""
 

@@ -93,8 +93,9 @@ def test_retry_after_refused_stream(world: World) -> None:
         assert b"mine" == server.requests[1].body
 
 
+@pytest.mark.usefixtures("hasty")
 def test_the_second_refusal_retires_the_connection(any_world: World) -> None:
-    """REFUSED_STREAM twice on one connection: the third attempt, a second later, is on another."""
+    """REFUSED_STREAM twice on one connection: the third attempt is on another."""
 
     def story(peer: Http2Peer) -> None:
         peer.refuse(peer.read_request())
@@ -200,6 +201,7 @@ def test_replay_table(world: World, fault: str, reused: bool) -> None:
         world.play(server, main)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_no_post_is_ever_processed_twice(world: World) -> None:
     """Two hundred POSTs, at random refused, cut off, drained or answered: each counts once at most."""
     chance = random.Random(20261124)
