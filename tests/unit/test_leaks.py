@@ -146,18 +146,41 @@ def test_is_clean(counting_server, h2_server, nginx_h1, proxy):
 """
 
 
-def test_a_leak_fails_the_test(tmp_path: Path) -> None:
-    """The check is on for every test; it blames neither fixtures nor a test that failed."""
-    (tmp_path / "test_leaky.py").write_text(LEAKY)
-    (tmp_path / "pytest.ini").write_text("[pytest]")
-    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(tmp_path / "pytest.ini"), "-q"]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
+LOST = """
+import socket
+kept = [socket.create_server(("127.0.0.1", 0))]
+kept.append(kept)
+def test_loses_it():
+    global kept
+    del kept
+"""
+
+
+def run_pytest(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    """Run *tests* under the fixtures of this suite."""
+    (folder / "test_these.py").write_text(tests)
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error")
+    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(folder / "pytest.ini"), "-q"]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(folder)],
         cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+def test_a_leak_fails_the_test(tmp_path: Path) -> None:
+    """The check is on for every test; it blames neither fixtures nor a test that failed."""
+    run = run_pytest(tmp_path, LEAKY)
     assert "1 failed, 4 passed, 3 errors" in run.stdout
     for found in ("  socket fd=", "  thread <Thread(", "  pending task <Task "):
         assert found in run.stdout
+
+
+def test_what_was_lost_fails_the_run(tmp_path: Path) -> None:
+    """A socket older than the test that lost it is found by the end of the run."""
+    run = run_pytest(tmp_path, LOST)
+    assert "1 passed" in run.stdout
+    assert "Exception ignored in: <socket.socket" in run.stderr
+    assert run.returncode
