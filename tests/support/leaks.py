@@ -115,7 +115,7 @@ def _name(connection: socket.socket, which: str) -> str:
 
 
 def pending_tasks() -> weakref.WeakSet[Task]:
-    """Find tasks that are not done, of any loop, running or not."""
+    """Find tasks that are not done, of any loop, running or not; those that were set aside are not seen."""
     # `asyncio.all_tasks` would need the loops, and a loop nobody holds is what we are after.
     # `type(...)`, since `isinstance` runs code of mocks and lazy modules.
     objects = (thing for thing in gc.get_objects() if issubclass(type(thing), asyncio.Task))
