@@ -20,7 +20,7 @@ from tests.support.counting_server import CountingServer
 from tests.support.granian_server import GranianServer
 from tests.support.h2o_server import H2oServer
 from tests.support.hypercorn_server import HypercornServer
-from tests.support.leaks import Standing
+from tests.support.leaks import Standing, set_aside
 from tests.support.nginx_server import NginxServer
 from tests.support.proxy_server import ProxyServer
 
@@ -33,10 +33,9 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 FAILED = pytest.StashKey[bool]()
 
 
-def pytest_collection_finish() -> None:
-    """Keep the collector away from modules and code: it runs after every test."""
-    gc.collect()
-    gc.freeze()
+def pytest_sessionfinish() -> None:
+    """Let the collector find, and pytest complain about, what was lost unclosed after it was set aside."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -56,6 +55,7 @@ def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     they are gone. A test that failed is left alone: its traceback holds on to
     whatever the test had open.
     """
+    set_aside()
     before = Standing.now()
     yield
     if not request.node.stash.get(FAILED, False):

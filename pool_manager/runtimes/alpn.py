@@ -18,7 +18,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from types import GetSetDescriptorType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
     Plain: TypeAlias = ssl.SSLContext
@@ -86,9 +86,9 @@ class Offering(Plain):
         connection.context = self._mirrored
         return connection
 
-    def wrap_socket(self, *_: Any, **__: Any) -> NoReturn:  # noqa: ANN401 - it takes nothing, whatever it is
-        """Refuse: the handshake might come before the move. Event loops use `wrap_bio`."""
-        raise NotImplementedError("connections of an event loop are made by wrap_bio")
+    def wrap_socket(self, *_: object, **__: object) -> NoReturn:
+        """Refuse: the inherited one may shake hands before the move, without the caller's certificates."""
+        raise TypeError("this context makes connections by wrap_bio alone")
 
 
 def _settings_of(context: ssl.SSLContext) -> tuple[object, ...]:

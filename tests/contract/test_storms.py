@@ -91,6 +91,30 @@ def test_cancelled_at_random(
     run(main)
 
 
+def test_a_lost_count_of_streams_fails_nobody(
+    h2_server: HypercornServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On trio, httpcore may break while it closes an answer: the answer stands, the connection goes."""
+
+    async def miscount(*_: object, **__: object) -> None:
+        raise ValueError("semaphore released too many times")  # as `trio.Semaphore` says it
+
+    monkeypatch.setattr("httpcore._async.http2.AsyncHTTP2Connection._response_closed", miscount)
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+
+    async def main() -> None:
+        async with (
+            PoolManager(config) as manager,
+            manager.client(httpx.AsyncClient, base_url=h2_server.url) as client,
+        ):
+            for connections in (1, 2):
+                assert (await client.get("/echo")).status_code == 200
+                assert_quiet(manager)
+                assert h2_server.seen().connections == connections
+
+    trio.run(main)
+
+
 @pytest.mark.parametrize("run", RUNS)
 def test_more_streams_cancelled_than_a_connection_allows(
     run: Callable[[Main], Any], h2_server: HypercornServer, certificates: Certificates

@@ -30,3 +30,9 @@ def world(request: pytest.FixtureRequest) -> World:
 def any_world() -> World:
     """Give one world, where a story takes seconds."""
     return World(*WORLDS["httpx-asyncio"])
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what was refused be sent again after hundredths of a second, where seconds are not the point."""
+    monkeypatch.setattr("pool_manager.core.replay._DELAYS", (0.0, 0.01, 0.02))

@@ -75,9 +75,13 @@ def test_replay_table(world: World, fault: str, reused: bool) -> None:
                 await client.get("/before")
             content = b"body" if method in {"PUT", "POST", "PATCH"} else None
             request = client.build_request(method, "/it", content=content, headers=key)
-            request.extensions["timeout"]["read"] = 0.1 if fault == "timeout" else 5
+            request.extensions["timeout"]["read"] = 0.01 if fault == "timeout" else 5
             seen = await world.outcome(client.send(request))
-            table[name] = seen, sum(request.target == "/it" for request in server.requests)
+            await until(lambda: asked() > 0)  # the server may be slower than the timeout
+            table[name] = seen, asked()
+
+        def asked() -> int:
+            return sum(request.target == "/it" for request in server.requests)
 
         with ScriptedHttp1(story) as server:
             world.play(server, main)

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
 
-from pool_manager import PoolConfig, PoolManager
-from tests.support.certificates import Certificates
+from pool_manager import PoolManager
 from tests.support.counting_server import CountingServer
 from tests.support.sdks import FLAVOURS, Flavour, Run, Sdk, called, echo, headers_of, inner, leases_out
 from tests.support.server import Server
 
 every_flavour = pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
-
-
-@pytest.fixture
-def manager(certificates: Certificates) -> Iterator[PoolManager]:
-    """Give a manager of this test's own, that trusts the test servers and no environment."""
-    with PoolManager(PoolConfig(verify=certificates.client_context(), trust_env=False)) as made:
-        yield made
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Give one event loop for the async flavours."""
-    with Run() as made:
-        yield made
 
 
 @every_flavour

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 import pool_manager
 from pool_manager import Limits, PoolConfig, PoolManager
-from tests.support.certificates import Certificates
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.sdks import (
     CLIENTS,
@@ -30,26 +28,6 @@ from tests.support.sdks import (
 
 every_flavour = pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
 every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
-
-
-@pytest.fixture
-def config(certificates: Certificates) -> PoolConfig:
-    """Trust the test servers and no environment."""
-    return PoolConfig(verify=certificates.client_context(), trust_env=False)
-
-
-@pytest.fixture
-def manager(config: PoolConfig) -> Iterator[PoolManager]:
-    """Give a manager of this test's own."""
-    with PoolManager(config) as made:
-        yield made
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Give one event loop for the async flavours."""
-    with Run() as made:
-        yield made
 
 
 @pytest.fixture

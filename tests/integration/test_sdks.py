@@ -50,26 +50,6 @@ every_flavour = pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
 every_streamer = pytest.mark.parametrize("flavour", STREAMERS, ids=str)
 
 
-@pytest.fixture
-def config(certificates: Certificates) -> PoolConfig:
-    """Trust the test servers and no environment."""
-    return PoolConfig(verify=certificates.client_context(), trust_env=False)
-
-
-@pytest.fixture
-def manager(config: PoolConfig) -> Iterator[PoolManager]:
-    """Give a manager of this test's own."""
-    with PoolManager(config) as made:
-        yield made
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Give one event loop for the async flavours."""
-    with Run() as made:
-        yield made
-
-
 @pytest.fixture(params=["HTTP/1.1", "HTTP/2"])
 def steps(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[StepServer]:
     """Give a server that streams step by step."""

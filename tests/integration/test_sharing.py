@@ -15,7 +15,6 @@ import openai
 import pytest
 
 from pool_manager import Limits, PoolClosed, PoolConfig, PoolManager
-from tests.support.certificates import Certificates
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.leaks import open_sockets
 from tests.support.sdks import (
@@ -40,20 +39,6 @@ every_flavour = pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
 every_async = pytest.mark.parametrize("flavour", ASYNC, ids=str)
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES)
 both_colours = pytest.mark.parametrize("flavours", [SYNC, ASYNC], ids=["sync", "async"])
-
-
-@pytest.fixture
-def manager(certificates: Certificates) -> Iterator[PoolManager]:
-    """Give a manager of this test's own, that trusts the test servers and no environment."""
-    with PoolManager(PoolConfig(verify=certificates.client_context(), trust_env=False)) as made:
-        yield made
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Give one event loop for the async flavours."""
-    with Run() as made:
-        yield made
 
 
 # By default instances share; who says otherwise does not
@@ -363,12 +348,9 @@ def restless() -> Iterator[None]:
 
 @pytest.mark.usefixtures("restless")
 @pytest.mark.parametrize("limit", [1, 4])
-def test_threads_lose_nothing(
-    limit: int, certificates: Certificates, counting_server: CountingServer
-) -> None:
+def test_threads_lose_nothing(limit: int, config: PoolConfig, counting_server: CountingServer) -> None:
     """Many threads on few connections: each of 1,000 POSTs is answered, and was processed once."""
     counting_server.respond = lambda request: Answer(body=b'"%s"' % request.path.encode())
-    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
     with PoolManager(config, limits=Limits(max_connections_per_origin=limit)) as manager:
         sdks = [flavour.pooled(manager, counting_server.url, max_retries=0) for flavour in SYNC]
         try:

@@ -51,9 +51,8 @@ def server(request: pytest.FixtureRequest) -> HypercornServer:
 
 
 @pytest.fixture
-def manager(certificates: Certificates) -> Iterator[PoolManager]:
-    """Give a manager that trusts the test servers, with one connection for each origin."""
-    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+def manager(config: PoolConfig) -> Iterator[PoolManager]:
+    """Give a manager with one connection for each origin."""
     with PoolManager(config, limits=Limits(max_connections_per_origin=1)) as manager:
         yield manager
 

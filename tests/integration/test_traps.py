@@ -15,7 +15,7 @@ import os
 import socket
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -56,26 +56,6 @@ PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 every_flavour = pytest.mark.parametrize("flavour", FLAVOURS, ids=str)
 every_client = pytest.mark.parametrize("kind", CLIENTS, ids=lambda kind: f"{kind.__module__}.{kind.__name__}")
 both_libraries = pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda library: library.__name__)
-
-
-@pytest.fixture
-def config(certificates: Certificates) -> PoolConfig:
-    """Trust the test servers and no environment."""
-    return PoolConfig(verify=certificates.client_context(), trust_env=False)
-
-
-@pytest.fixture
-def manager(config: PoolConfig) -> Iterator[PoolManager]:
-    """Give a manager of this test's own."""
-    with PoolManager(config) as made:
-        yield made
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    """Give one event loop for the async flavours."""
-    with Run() as made:
-        yield made
 
 
 # 1: close is called more often than open

@@ -4,6 +4,10 @@ What a test left behind: sockets, threads, asyncio tasks.
 Only what is new counts. `Standing.now()` before the test and `left_since` after
 it; what a fixture made before the first look, or closed before the second, is
 nobody's leak.
+
+Sockets and threads can be asked for; tasks have to be looked for among all that
+the collector knows. `set_aside` before the first look makes that, and every
+collection, as quick as the test was small.
 """
 
 from __future__ import annotations
@@ -27,6 +31,15 @@ OWN_FDS = Path("/proc/self/fd")  # Linux; elsewhere sockets are not looked for
 
 Task = asyncio.Task[object]
 
+_OLD_TASKS = weakref.WeakSet[Task]()  # that were pending when they were set aside
+
+
+def set_aside() -> None:
+    """Take what there is from the collector: it sees, and goes through, only what comes from now on."""
+    gc.collect()
+    _OLD_TASKS.update(pending_tasks())
+    gc.freeze()
+
 
 @attrs.frozen
 class Standing:
@@ -48,6 +61,10 @@ class Standing:
         while (left := self._new()) and time.monotonic() < deadline:
             time.sleep(POLL)
             gc.collect()
+        if left:
+            gc.unfreeze()  # what was set aside may be garbage by now, and hold on to it
+            gc.collect()
+            left = self._new()
         return left
 
     def _new(self) -> list[str]:
@@ -58,7 +75,8 @@ class Standing:
             # Trio keeps its idle workers for ten seconds, for the next run.
             if thread not in self.threads and not thread.name.startswith("Trio thread ")
         ]
-        tasks = [f"pending task {task!r}" for task in pending_tasks() if task not in self.tasks]
+        old_tasks = self.tasks | _OLD_TASKS
+        tasks = [f"pending task {task!r}" for task in pending_tasks() if task not in old_tasks]
         return sockets + threads + tasks
 
 
@@ -97,7 +115,7 @@ def _name(connection: socket.socket, which: str) -> str:
 
 
 def pending_tasks() -> weakref.WeakSet[Task]:
-    """Find tasks that are not done, of any loop, running or not."""
+    """Find tasks that are not done, of any loop, running or not; those that were set aside are not seen."""
     # `asyncio.all_tasks` would need the loops, and a loop nobody holds is what we are after.
     # `type(...)`, since `isinstance` runs code of mocks and lazy modules.
     objects = (thing for thing in gc.get_objects() if issubclass(type(thing), asyncio.Task))

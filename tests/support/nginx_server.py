@@ -58,7 +58,7 @@ http {{
     access_log access.log seen;
     default_type application/json;
     keepalive_requests {keepalive_requests};
-    keepalive_timeout {keepalive_timeout}s;
+    keepalive_timeout {keepalive_timeout}ms;
     http2_max_concurrent_streams {max_streams};
     client_max_body_size 64m;
 {backend}
@@ -156,7 +156,7 @@ class NginxServer(Server):
 
         keepalive_requests: On one connection; then nginx says good-bye.
 
-        keepalive_timeout: Whole seconds after which nginx closes an idle connection.
+        keepalive_timeout: Milliseconds after which nginx closes an idle connection.
 
         max_streams: HTTP/2 streams on one connection.
     """
@@ -168,7 +168,7 @@ class NginxServer(Server):
         http2: bool = True,
         backend: str | None = None,
         keepalive_requests: int = 1_000_000,
-        keepalive_timeout: int = 300,
+        keepalive_timeout: int = 300_000,
         max_streams: int = 128,
     ) -> None:
         self._binary = find_program("nginx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import socket
 import ssl
 import subprocess
 import sys
@@ -384,12 +385,12 @@ def test_truststore_may_be_injected(certificates: Certificates, when: str) -> No
     assert (done.stdout, done.stderr) == ("fine\n", "")
 
 
-def test_event_loops_alone_are_served(certificates: Certificates, contexts: ContextCache) -> None:
-    """`wrap_socket` is refused, rather than shake hands without the caller's CAs and certificates."""
+def test_sockets_are_refused(certificates: Certificates, contexts: ContextCache) -> None:
+    """`wrap_socket` says what to use, rather than shake hands without the caller's CAs and certificates."""
     context = offering(PoolConfig(verify=certificates.client_context()), contexts)
     assert type(context) is Offering
-    with pytest.raises(NotImplementedError):
-        context.wrap_socket(None)
+    with socket.socket() as ours, pytest.raises(TypeError, match="wrap_bio alone"):
+        context.wrap_socket(ours)
 
 
 # The cache

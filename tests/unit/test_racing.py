@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -69,19 +70,19 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-Factory = Callable[..., Any]
+# When a task begins: in the loop's next turn or, from Python 3.12 on, at once if one likes.
+TASKS: dict[str, Callable[..., Any] | None] = {"later": None}
+if sys.version_info >= (3, 12):
+    TASKS["eager"] = asyncio.eager_task_factory
 
 
-@pytest.fixture(params=[None, "eager"])
+@pytest.fixture(params=TASKS)
 def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Give what runs a coroutine, with tasks that begin at once or in the loop's next turn."""
-    factory: Factory | None = getattr(asyncio, "eager_task_factory", None) if request.param else None
-    if request.param and factory is None:
-        pytest.skip("eager tasks came with Python 3.12")
+    """Give what runs a coroutine, with tasks that begin in each way there is."""
 
     def run(main: Coroutine[Any, Any, Any]) -> Any:
         with asyncio.Runner() as runner:
-            runner.get_loop().set_task_factory(factory)
+            runner.get_loop().set_task_factory(TASKS[request.param])
             return runner.run(main)
 
     return run

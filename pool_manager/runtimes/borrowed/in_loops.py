@@ -107,9 +107,11 @@ class _Body:
         self._closed = True
         try:
             await self._stream.aclose()
-        except BaseException:
+        except BaseException as error:
             self._broken = True
-            raise
+            if failure(error) is None:
+                raise
+            # Else a neighbour's cancellation broke the connection: it goes, and whoever closes need not know.
         finally:
             self._leave()
 

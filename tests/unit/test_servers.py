@@ -1,4 +1,4 @@
-"""The test servers keep their own promises: what they count is what happened."""
+"""The servers in processes of their own keep their promises: what they count is what happened."""
 
 from __future__ import annotations
 
@@ -9,29 +9,19 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
-import anthropic
-import groq
 import httpx
-import httpx2
-import openai
 import pytest
-import runloop_api_client
 
-from tests.support import sdk_answers
 from tests.support.certificates import Certificates
-from tests.support.counting_server import Answer, Close, CountingServer
 from tests.support.granian_server import GranianServer
 from tests.support.h2o_server import H2oServer
 from tests.support.hypercorn_server import HypercornServer
-from tests.support.leaks import Standing
 from tests.support.nghttpd_server import NghttpdServer
 from tests.support.nginx_server import BYTES, NginxServer
 from tests.support.payload import SHA256
-from tests.support.proxy_server import ProxyServer, basic
 from tests.support.server import Seen, Server
 
 ROOT = Path(__file__).parents[2]
@@ -280,59 +270,6 @@ def test_asks_for_client_certificates(certificates: Certificates) -> None:
         assert server.wait_for(lambda seen: seen.connections == 2).handshakes == 1
 
 
-# The SDKs
-
-
-def test_openai_accepts_the_answers(h2_server: HypercornServer) -> None:
-    """The class of OpenAI reads the canned answers, whole and streamed."""
-    with httpx2.Client(verify=h2_server.client_context(), trust_env=False) as transport:
-        llm = openai.OpenAI(api_key="none", base_url=f"{h2_server.url}/any/v1", http_client=transport)
-        ask = llm.chat.completions.create
-        messages: list[openai.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
-        whole = ask(model="m", messages=messages).choices[0].message.content
-        stream = ask(model="m", messages=messages, stream=True)
-        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
-        assert (whole, streamed) == (sdk_answers.TEXT, sdk_answers.TEXT)
-        assert [model.id for model in llm.models.list().data] == ["canned"]
-
-
-def test_groq_accepts_the_answers(h2_server: HypercornServer) -> None:
-    """The class of Groq reads the canned answers, whole and streamed."""
-    with client_of(h2_server) as transport:
-        llm = groq.Groq(api_key="none", base_url=h2_server.url, http_client=transport)
-        ask = llm.chat.completions.create
-        messages: list[groq.types.chat.ChatCompletionMessageParam] = [{"role": "user", "content": "hello"}]
-        whole = ask(model="m", messages=messages).choices[0].message.content
-        stream = ask(model="m", messages=messages, stream=True)
-        streamed = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
-        assert (whole, streamed) == (sdk_answers.TEXT, sdk_answers.TEXT)
-        assert [model.id for model in llm.models.list().data] == ["canned"]
-
-
-def test_anthropic_accepts_the_answers(h2_server: HypercornServer) -> None:
-    """The class of Anthropic reads the canned answers, whole and streamed."""
-    with httpx2.Client(verify=h2_server.client_context(), trust_env=False) as transport:
-        llm = anthropic.Anthropic(api_key="none", base_url=h2_server.url, http_client=transport)
-        messages: list[anthropic.types.MessageParam] = [{"role": "user", "content": "hello"}]
-        whole = llm.messages.create(model="m", max_tokens=9, messages=messages)
-        with llm.messages.stream(model="m", max_tokens=9, messages=messages) as stream:
-            streamed = stream.get_final_text()
-    assert [block.text for block in whole.content if block.type == "text"] == [sdk_answers.TEXT]
-    assert streamed == sdk_answers.TEXT
-
-
-def test_runloop_accepts_the_answers(h2_server: HypercornServer) -> None:
-    """The class of Runloop reads the canned devboxes."""
-    with client_of(h2_server) as transport:
-        runloop = runloop_api_client.Runloop(
-            bearer_token="none",  # noqa: S106 - none indeed
-            base_url=h2_server.url,
-            http_client=transport,
-        )
-        assert [devbox.id for devbox in runloop.devboxes.list()] == ["dbx_1", "dbx_2"]
-        assert runloop.devboxes.retrieve("dbx_9").status == "running"
-
-
 # nginx
 
 
@@ -419,236 +356,3 @@ def test_nghttpd_echoes(certificates: Certificates) -> None:
         ):
             assert client.post(server.url, content=b"body").content == b"body"
             assert server.open_connections() == 1
-
-
-# The counting server
-
-
-def test_counts_requests_and_connections(counting_server: CountingServer) -> None:
-    """Each request is counted, with its method, body and connection."""
-    for _ in range(2):
-        with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
-            client.get("/a")
-            client.post("/b", content=b"body")
-            client.post("/c", content=iter([b"chunk", b"ed"]))
-            client.head("/d")
-    assert counting_server.connections == 2
-    assert counting_server.processed("POST") == 4
-    assert counting_server.per_connection() == {1: 4, 2: 4}
-    assert [request.body for request in counting_server.requests[:4]] == [b"", b"body", b"chunked", b""]
-
-
-def test_notices_that_a_client_left(counting_server: CountingServer) -> None:
-    """A connection is open until its client closes it, and not longer."""
-    counts = []
-    with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
-        client.get("/")
-        counts.append(counting_server.open_connections())
-    counts.append(counting_server.open_connections())
-    assert counts == [1, 0]
-
-
-def test_counts_every_connection_made_before(counting_server: CountingServer) -> None:
-    """A hundred connections are a hundred, as soon as they are open."""
-    opened = [socket.create_connection(("127.0.0.1", counting_server.port)) for _ in range(100)]
-    counts = [counting_server.connections, counting_server.open_connections()]
-    for connection in opened:
-        connection.close()
-    assert [*counts, counting_server.open_connections()] == [100, 100, 0]
-
-
-def test_closes_idle_connections(counting_server: CountingServer) -> None:
-    """An idle connection is closed, a busy one is not."""
-    counting_server.hold()
-    answers: list[int] = []
-
-    def ask() -> None:
-        answers.append(httpx.get(counting_server.url, trust_env=False).status_code)
-
-    with httpx.Client(base_url=counting_server.url, trust_env=False):
-        thread = threading.Thread(target=ask)
-        thread.start()
-        with socket.create_connection(("127.0.0.1", counting_server.port)):
-            counting_server.wait_for(lambda server: len(server.requests) == 1)
-            closed, still_open = counting_server.close_idle(), counting_server.open_connections()
-        counting_server.release()
-        thread.join()
-    assert (closed, still_open, answers) == (1, 1, [200])
-
-
-def test_a_request_counts_though_its_client_left(counting_server: CountingServer) -> None:
-    """A POST that arrived was processed, whether or not its answer was awaited."""
-    counting_server.hold()
-    with (
-        httpx.Client(base_url=counting_server.url, trust_env=False, timeout=0.1) as client,
-        pytest.raises(httpx.ReadTimeout),
-    ):
-        client.post("/", content=b"pay")
-    assert counting_server.processed("POST") == 1
-    counting_server.release()
-    assert counting_server.open_connections() == 0
-
-
-def test_delays_answers(counting_server: CountingServer) -> None:
-    """Delayed answers come in the order of their delays, not of their requests."""
-    counting_server.respond = lambda request: Answer(delay=float(request.path.strip("/")))
-    finished: list[str] = []
-
-    async def ask(client: httpx.AsyncClient, path: str) -> None:
-        await client.get(path)
-        finished.append(path)
-
-    async def main() -> None:
-        async with httpx.AsyncClient(base_url=counting_server.url, trust_env=False) as client:
-            await asyncio.gather(ask(client, "/0.2"), ask(client, "/0.05"))
-
-    asyncio.run(main())
-    assert finished == ["/0.05", "/0.2"]
-
-
-@pytest.mark.parametrize(
-    ("close", "outcome"),
-    [("instead", "RemoteProtocolError"), ("halfway", "RemoteProtocolError"), ("after", "200")],
-)
-def test_fails_as_told(counting_server: CountingServer, close: Close, outcome: str) -> None:
-    """The server closes where it is told to: before, in, or after the answer."""
-    counting_server.respond = lambda _: Answer(close=close)
-    with httpx.Client(base_url=counting_server.url, trust_env=False) as client:
-        try:
-            found = str(client.get("/").status_code)
-        except httpx.TransportError as error:
-            found = type(error).__name__
-        assert (found, counting_server.open_connections()) == (outcome, 0)
-
-
-# The proxy
-
-
-def test_proxy_records_tunnels(proxy: ProxyServer, h2_server: HypercornServer) -> None:
-    """A request to https:// goes through a tunnel that the proxy remembers."""
-    verify = h2_server.client_context()
-    with httpx.Client(proxy=proxy.url, verify=verify, http2=True, trust_env=False) as client:
-        versions = [client.get(f"{h2_server.url}/echo").http_version for _ in range(2)]
-    (asked,) = proxy.seen()
-    assert versions == ["HTTP/2", "HTTP/2"]
-    assert (asked.method, asked.target) == ("CONNECT", f"localhost:{h2_server.port}")
-    assert (proxy.connections, h2_server.seen().connections) == (1, 1)
-
-
-def test_proxy_forwards_absolute_requests(proxy: ProxyServer, plain_server: HypercornServer) -> None:
-    """Requests to http:// are passed on, body and all, and answered."""
-    url = f"{plain_server.url}/echo?a=1"
-    with httpx.Client(proxy=proxy.url, trust_env=False) as client:
-        echo = client.post(url, content=b"body").json()
-        streamed = client.get(f"{plain_server.url}/stream/2/1").text
-    assert (echo["query"], echo["body_length"], streamed) == ("a=1", 4, "chunk 0\nchunk 1\n")
-    assert [asked.target for asked in proxy.seen()] == [url, f"{plain_server.url}/stream/2/1"]
-    assert proxy.connections == 1
-
-
-def test_proxy_wants_credentials(h2_server: HypercornServer) -> None:
-    """Without the right credentials there is no tunnel; what was shown is recorded."""
-    verify = h2_server.client_context()
-    with ProxyServer(credentials=("me", "secret")) as proxy:
-        right = httpx.Proxy(proxy.url, auth=("me", "secret"))
-        with httpx.Client(proxy=right, verify=verify, trust_env=False) as client:
-            assert client.get(h2_server.url).status_code == 200
-        refused = httpx.Client(proxy=proxy.url, verify=verify, trust_env=False)
-        with refused, pytest.raises(httpx.ProxyError):
-            refused.get(h2_server.url)
-        shown = [asked.proxy_authorization for asked in proxy.seen()]
-    assert shown == [basic("me", "secret"), None]
-    (request,) = h2_server.seen().requests
-    assert request.header("proxy-authorization") is None
-
-
-def test_proxy_over_tls(certificates: Certificates, h2_server: HypercornServer) -> None:
-    """The proxy itself may be reached over TLS."""
-    with ProxyServer(certificates=certificates) as proxy:
-        way = httpx.Proxy(proxy.url, ssl_context=certificates.client_context())
-        with httpx.Client(proxy=way, verify=h2_server.client_context(), trust_env=False) as client:
-            assert client.get(h2_server.url).status_code == 200
-
-
-def test_proxy_says_that_the_origin_is_unreachable(proxy: ProxyServer) -> None:
-    """An origin that refuses is a 502."""
-    with httpx.Client(proxy=proxy.url, trust_env=False) as client:
-        with socket.create_server(("127.0.0.1", 0)) as once:
-            port = once.getsockname()[1]
-        assert client.get(f"http://127.0.0.1:{port}/").status_code == 502
-
-
-# The leak check
-
-
-def test_finds_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A socket left open is found and described."""
-    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
-    before = Standing.now()
-    with socket.create_server(("127.0.0.1", 0)) as left_open:
-        port = left_open.getsockname()[1]
-        (found,) = before.left_since()
-    assert f"('127.0.0.1', {port})" in found
-
-
-def test_finds_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that still runs is found and named."""
-    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
-    before, end = Standing.now(), threading.Event()
-    thread = threading.Thread(target=end.wait, name="left-behind")
-    thread.start()
-    (found,) = before.left_since()
-    end.set()
-    thread.join()
-    assert "left-behind" in found
-
-
-def test_finds_a_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task that is not done is found, though its loop no longer runs."""
-    monkeypatch.setattr("tests.support.leaks.PATIENCE", 0)
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-        before = Standing.now()
-        task = loop.create_task(asyncio.sleep(60), name="left-behind")
-        (found,) = before.left_since()
-        del task
-    assert "left-behind" in found
-
-
-def test_waits_for_what_is_being_closed() -> None:
-    """A socket that closes a moment later is no leak."""
-    before = Standing.now()
-    closing = socket.create_server(("127.0.0.1", 0))
-    later = threading.Timer(0.1, closing.close)
-    later.start()
-    assert before.left_since() == []
-    later.join()
-
-
-LEAKY = """
-import socket
-kept = []
-def test_leaks():
-    kept.append(socket.create_server(("127.0.0.1", 0)))
-def test_fails():
-    kept.append(socket.create_server(("127.0.0.1", 0)))
-    assert False
-def test_is_clean(counting_server, h2_server, nginx_h1, proxy):
-    assert h2_server.seen().connections == 0
-"""
-
-
-def test_a_leak_fails_the_test(tmp_path: Path) -> None:
-    """The check is on for every test; it blames neither fixtures nor a test that failed."""
-    (tmp_path / "test_leaky.py").write_text(LEAKY)
-    (tmp_path / "pytest.ini").write_text("[pytest]")
-    options = ["-p", "tests.conftest", "-p", "no:cacheprovider", "-c", str(tmp_path / "pytest.ini"), "-q"]
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(tmp_path)],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert "1 failed, 2 passed, 1 error" in run.stdout
-    assert "the test left behind:" in run.stdout
