@@ -10,7 +10,7 @@ Paths are matched by their end, so any prefix (an SDK's `base_url`) will do.
     /stream/{n}/{ms}             n chunks "chunk 0\n" ..., one every ms milliseconds
     /held/{gate}                 a part, and the rest when the gate is opened
     /waiting/{gate}              an answer when the gate is opened
-    /open/{gate}                 opens it, for who waits or comes next
+    /open/{gate}                 opens it, for who waits and who comes later; it stays open
     /slow/{ms}                   an answer after ms milliseconds
     /status/{code}               that status
     /cookies/set/{name}/{value}  a Set-Cookie header
@@ -154,17 +154,12 @@ async def stream(exchange: Exchange, count: str, pause: str) -> None:
 async def held(exchange: Exchange, name: str) -> None:
     await exchange.start(200, [("content-type", "text/plain")])
     await exchange.chunk(b"first;")
-    await pass_gate(name)
+    await GATES[name].wait()
     await exchange.chunk(b"last", last=True)
 
 
-async def pass_gate(name: str) -> None:
-    await GATES[name].wait()
-    GATES.pop(name, None)  # another may have passed by the same opening
-
-
 async def waiting(exchange: Exchange, name: str) -> None:
-    await pass_gate(name)
+    await GATES[name].wait()
     await exchange.answer_json({"waited": name})
 
 
