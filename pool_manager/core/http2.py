@@ -114,7 +114,7 @@ class Http2Connection:
         """Tell whether `data_to_send` would give anything."""
         return self._state.has_output
 
-    def data_to_send(self) -> list[bytes]:
+    def data_to_send(self) -> list[bytes | memoryview]:
         """Give what is to be written, in order, and count it as written."""
         return self._state.take_output()
 
@@ -182,6 +182,13 @@ class Http2Connection:
             state.ended(known)
         return taken
 
+    def fits(self, stream: int, data: bytes) -> bool:
+        """Tell whether `send_body` would take *data* at once, and as all that was promised."""
+        state = self._state
+        known = state.streams[stream]
+        is_promised = known.to_send is None or known.to_send == len(data)
+        return is_promised and len(data) <= min(known.credit + state.initial, state.send_window)
+
     def _check_promise(self, stream: Stream, size: int, *, end: bool) -> None:
         message = ""
         if stream.asked and size:
@@ -202,7 +209,7 @@ class Http2Connection:
         if stream.to_send is not None:
             stream.to_send -= taken
         for at in range(0, taken, state.max_frame):
-            part = bytes(data[at : min(at + state.max_frame, taken)])
+            part = _lasting(data[at : min(at + state.max_frame, taken)])
             flags = END_STREAM if last and at + len(part) == taken else 0
             head = frame_head(len(part), DATA, flags, stream.number)
             if len(part) <= _JOINED:
@@ -283,3 +290,8 @@ class Http2Connection:
         state.leaving = True
         streams, state.streams = state.streams, {}
         return [over(stream, _CUT_SHORT if stream.begun else _NO_ANSWER) for stream in streams.values()]
+
+
+def _lasting(data: bytes | memoryview) -> bytes | memoryview:
+    """Copy *data*, unless nobody can change it before it is written."""
+    return bytes(data) if isinstance(data, memoryview) and type(data.obj) is not bytes else data

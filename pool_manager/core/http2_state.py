@@ -132,7 +132,7 @@ class State:
         self.may_hold = True
         self.decoder = BlockDecoder()
         self._arrived = self._late = 0
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._patience = PATIENCE
         self._replies = 0
 
@@ -143,13 +143,13 @@ class State:
         """Tell whether something is to be written."""
         return bool(self._out)
 
-    def take_output(self) -> list[bytes]:
+    def take_output(self) -> list[bytes | memoryview]:
         """Give what is to be written, and forget it."""
         taken, self._out = self._out, []
         self._replies = 0
         return taken
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Queue what the caller wants sent."""
         self._out.append(data)
 

@@ -22,6 +22,11 @@ DRAIN_TIME: Final = 0.05
 # Parts of a request up to this many bytes are written as one: two system calls cost more than a copy.
 JOINED: Final = 64 * 1024
 
+# What is written of a body at once. Each call costs, so it is as much as a kernel takes for a socket; over
+# TLS it is less, since all of it is encrypted, and kept, while nobody else has a turn.
+PLAIN_SLICE: Final = 4 * 1024 * 1024
+TLS_SLICE: Final = 1024 * 1024
+
 
 class Http1Carrier(Carrier):
     """One HTTP/1.1 connection."""
@@ -37,6 +42,7 @@ class Http1Carrier(Carrier):
         self._room = 0  # bytes that may still be drained
         self._switched = False
         self._unsent = b""
+        self._slice = TLS_SLICE if transport.get_extra_info("sslcontext") else PLAIN_SLICE
 
     # What exchanges do
 
@@ -69,14 +75,18 @@ class Http1Carrier(Carrier):
 
     def send(self, exchange: Exchange, data: memoryview) -> int:  # noqa: ARG002 - there is but one
         """Write a part of the body; the transport keeps what the socket does not take."""
+        part = data[: self._slice]
         try:
-            buffers = self._http.send_body(data)
+            buffers = self._http.send_body(part)
         except TransportFailure:
             self._break()
             raise
-        for buffer in buffers:
-            self.transport.write(buffer)
-        return len(data)
+        if len(part) <= JOINED:
+            self.transport.write(b"".join(buffers))
+        else:
+            for buffer in buffers:
+                self.transport.write(buffer)
+        return len(part)
 
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""
@@ -176,6 +186,8 @@ class Http1Carrier(Carrier):
         if not events:
             exchange.postpone()
         for event in events:
+            if self._current is not exchange:
+                return  # it was given up, and what is left of this read with it
             self._take(exchange, event)
 
     def _take(self, exchange: Exchange, event: object) -> None:

@@ -37,6 +37,12 @@ MAX_REFUSED: Final = 2
 # RFC 9113, 7: how a server says that it was sent too many PINGs.
 ENHANCE_YOUR_CALM: Final = 0xB
 
+# A body up to this many bytes goes along with the head of its request.
+SHORT_BODY: Final = 64 * 1024
+
+# What is written of bodies at once: all of it is framed, encrypted and kept while nobody else has a turn.
+SLICE: Final = 256 * 1024
+
 
 class Http2Carrier(Carrier):
     """One HTTP/2 connection."""
@@ -48,8 +54,9 @@ class Http2Carrier(Carrier):
         self._http = Http2Connection(first_streams=connection.streams)
         self._exchanges: dict[int, Exchange] = {}
         self._resetting: dict[int, Exchange] = {}  # gone, but their places are not free yet
-        self._uploading: set[Exchange] = set()
+        self._uploading: dict[Exchange, None] = {}  # who was served longest ago first
         self._flushing = False
+        self._unwritten = 0  # bytes of bodies since the last flush
         self._pinger: asyncio.TimerHandle | None = None
         self._ping_after = PING_AFTER
         self._ping_is_out = self._is_suspected = False
@@ -66,7 +73,7 @@ class Http2Carrier(Carrier):
     # What exchanges do
 
     def begin(self, exchange: Exchange) -> None:
-        """Start a stream; the body follows, even if it is short."""
+        """Start a stream; a short body that the windows allow goes with it, any other follows."""
         if not self.is_usable:
             self.owner.scheduler.drain(self.connection, self.owner.now())
             raise TransportFailure("ReadError", "the connection was closed before the request was written")
@@ -79,23 +86,34 @@ class Http2Carrier(Carrier):
         self._exchanges[stream] = exchange
         if is_empty:
             exchange.written = True
+        elif isinstance(body, bytes) and self._takes_along(stream, body):
+            exchange.written = True
+            self._unwritten += self._http.send_body(stream, body, end=True)
         else:
-            self._uploading.add(exchange)
+            self._uploading[exchange] = None
         self._flush_soon()
         if self._pinger is None:
             self._watch()
+
+    def _takes_along(self, stream: int, body: bytes) -> bool:
+        """Tell whether a body is short, and nothing speaks against writing it at once."""
+        return len(body) <= SHORT_BODY and not self.is_full and self._http.fits(stream, body)
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
         """Write as much as both windows allow."""
         if exchange.is_over:
             return len(data)
-        taken = self._http.send_body(exchange.stream, data)
+        taken = self._http.send_body(exchange.stream, data[:SLICE])
+        if taken:  # others go first next time
+            del self._uploading[exchange]
+            self._uploading[exchange] = None
+        self._unwritten += taken
         self._flush_soon()
         return taken
 
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""
-        self._uploading.discard(exchange)
+        self._uploading.pop(exchange, None)
         exchange.written = True
         if not exchange.is_over:
             self._http.send_body(exchange.stream, b"", end=True)
@@ -108,7 +126,7 @@ class Http2Carrier(Carrier):
 
     def abandon(self, exchange: Exchange) -> None:
         """Reset the stream; its place may be free a little later (rule 15)."""
-        self._uploading.discard(exchange)
+        self._uploading.pop(exchange, None)
         if self._exchanges.pop(exchange.stream, None) is None:
             self.leave(exchange)
             return
@@ -117,6 +135,10 @@ class Http2Carrier(Carrier):
             self._is_suspected = False
             self._await_life(SUSPICION, ping=is_free)  # else the reset has brought a PING along
         self._flush_soon()
+        self._leave_by_reset(exchange, is_free=is_free)
+
+    def _leave_by_reset(self, exchange: Exchange, *, is_free: bool) -> None:
+        """Give its place back, or when the server knows that it is free (rule 15)."""
         if is_free:
             self.leave(exchange)
         else:
@@ -146,15 +168,17 @@ class Http2Carrier(Carrier):
         self._http.close()
         self._flush()
 
-    # Writing: once for each turn of the loop
+    # Writing: once for each turn of the loop, or when there is much
 
     def _flush_soon(self) -> None:
-        if not self._flushing and self._http.has_data_to_send:
+        if self._unwritten >= SLICE:  # whoever has more to send looks at `is_full`
+            self._flush()
+        elif not self._flushing and self._http.has_data_to_send:
             self._flushing = True
             self.owner.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._flushing = False
+        self._flushing, self._unwritten = False, 0
         if not self.is_lost and (buffers := self._http.data_to_send()):
             self.transport.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
 
@@ -235,14 +259,15 @@ class Http2Carrier(Carrier):
     def _end(self, exchange: Exchange) -> None:
         del self._exchanges[exchange.stream]
         exchange.end()
+        is_free = True
         if exchange in self._uploading:  # RFC 9113, 8.1: the answer does not depend on the rest
-            self._uploading.discard(exchange)
-            self._http.reset(exchange.stream)
-        self.leave(exchange)
+            del self._uploading[exchange]
+            is_free = self._http.reset(exchange.stream)
+        self._leave_by_reset(exchange, is_free=is_free)
 
     def _fail(self, exchange: Exchange, event: StreamFailed) -> None:
         del self._exchanges[exchange.stream]
-        self._uploading.discard(exchange)
+        self._uploading.pop(exchange, None)
         self._refused += event.refused
         if self._refused >= MAX_REFUSED:
             self.owner.scheduler.drain(self.connection, self.owner.now())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 
-# What is handed to the transport at once: it keeps a copy of what the socket does not take.
-SLICE: Final = 256 * 1024
+# Bytes after which other tasks have a turn, though the socket takes more: a fast peer would else have the
+# whole loop for itself.
+TURN: Final = 1024 * 1024
 
 
 async def upload(exchange: Exchange) -> None:
@@ -21,17 +23,17 @@ async def upload(exchange: Exchange) -> None:
 
         Exception: What the caller's iterator raises.
     """
-    body = exchange.request.body
+    body, way = exchange.request.body, _Way(exchange)
     if isinstance(body, bytes):
-        await _send(exchange, body)
+        await way.send(body)
     elif isinstance(body, Iterable):
         for part in body:
-            if not await _send(exchange, part):
+            if not await way.send(part):
                 break
     else:
         parts: AsyncIterator[bytes] = aiter(body)
         async for part in parts:
-            if not await _send(exchange, part):
+            if not await way.send(part):
                 break
     if not is_needless(exchange):
         exchange.carrier.end_request(exchange)
@@ -42,18 +44,33 @@ def is_needless(exchange: Exchange) -> bool:
     return exchange.is_over or exchange.left or exchange.status >= 400  # noqa: PLR2004
 
 
-async def _send(exchange: Exchange, part: bytes) -> bool:
-    """Send one part, as fast as it is taken; False if the rest is needless."""
-    if not isinstance(part, bytes | bytearray | memoryview):
-        raise TransportFailure(
-            "LocalProtocolError", f"a part of the body must be bytes, not {type(part).__name__}"
-        )
-    carrier, left = exchange.carrier, memoryview(part)
-    while left:
-        if is_needless(exchange):
-            return False
-        taken = 0 if carrier.is_full else carrier.send(exchange, left[:SLICE])
-        left = left[taken:]
-        if not taken and not is_needless(exchange):
-            await exchange.wait_to_write()
-    return not is_needless(exchange)
+class _Way:
+    """Where the parts of one body go."""
+
+    __slots__ = ("_exchange", "_turn")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._turn = TURN  # bytes until others have theirs
+
+    async def send(self, part: bytes) -> bool:
+        """Send one part, as fast as it is taken; False if the rest is needless."""
+        if not isinstance(part, bytes | bytearray | memoryview):
+            raise TransportFailure(
+                "LocalProtocolError", f"a part of the body must be bytes, not {type(part).__name__}"
+            )
+        exchange, carrier = self._exchange, self._exchange.carrier
+        # A buffer that may be filled anew is copied: transports hold on to what the socket does not take.
+        left = memoryview(part if type(part) is bytes else bytes(part))
+        while left:
+            if is_needless(exchange):
+                return False
+            taken = 0 if carrier.is_full else carrier.send(exchange, left)
+            left = left[taken:]
+            self._turn -= taken
+            if not taken and not is_needless(exchange):
+                await exchange.wait_to_write()
+            elif self._turn <= 0:
+                await asyncio.sleep(0)
+                self._turn = TURN
+        return not is_needless(exchange)
