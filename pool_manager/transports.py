@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias, cast
@@ -28,6 +29,7 @@ from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
 from pool_manager.runtimes import loops
+from pool_manager.runtimes.on_asyncio.upgraded import UpgradedStream
 
 _Route: TypeAlias = tuple[Any, Share]  # a URLPattern of the library, and whom what matches shares with
 
@@ -37,6 +39,9 @@ _ALSO = {
     errors.PoolOverloaded: "PoolTimeout",
     errors.PoolClosed: "ConnectError",
 }
+
+# What the libraries are built upon: never imported for this.
+_CORES = ("httpcore", "httpcore2")
 
 
 class Face:
@@ -70,6 +75,15 @@ class Face:
             then = attrs.evolve(stats, waiting=stats.waiting + 1)  # with the one that has just given up
             return self.ours(errors.PoolTimeout(f"{waited}: {then}"))
         return cast(Exception, getattr(self.library, error.kind)(str(error)))
+
+    def stream_failure(self, error: TransportFailure) -> Exception:
+        """
+        Make *error* one of the library, on a connection that is no longer HTTP.
+
+        Where httpcore is in use it is one of httpcore's as well: WebSocket libraries look for no other.
+        """
+        cores = [sys.modules[name] for name in _CORES if name in sys.modules]
+        return _joined(*[getattr(module, error.kind) for module in (self.library, *cores)])(str(error))
 
     def ours(self, error: errors.PoolError) -> errors.PoolError:
         """Make an error of ours one of the library's too."""
@@ -137,6 +151,9 @@ class Face:
         """Make the answer a response of the library."""
         extensions = response.extensions
         extensions["pool_manager"] = response.record
+        upgraded = extensions.get("network_stream")
+        if isinstance(upgraded, UpgradedStream):
+            upgraded.translate = self.stream_failure
         return self.response_type(
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
@@ -145,6 +162,13 @@ class Face:
 def _through(share: Share, proxy: Proxy) -> Share:
     """Give whom a request shares with that goes through *proxy*."""
     return attrs.evolve(share, config=attrs.evolve(share.config, proxy=proxy, local_address=None))
+
+
+@functools.cache
+def _joined(*types: type[Exception]) -> type[Exception]:
+    """Give an error that is all of *types*, and is called as the first is."""
+    first, *others = types
+    return type(first.__name__, types, {"__module__": first.__module__}) if others else first
 
 
 def _reduce(error: Exception) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import httpcore
 import pytest
 
 from tests.support.certificates import Certificates
@@ -366,6 +367,89 @@ def test_an_upgrade_hands_the_connection_over(world: World) -> None:
         world.play(server, main)
 
 
+def switch(peer: Http1Peer) -> None:
+    """Say 101."""
+    peer.read_request()
+    peer.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+
+
+UPGRADE = {"upgrade": "echo", "connection": "upgrade"}
+
+
+def test_an_upgraded_connection_that_breaks(world: World) -> None:
+    """Its errors are the library's, and httpcore's, which WebSocket libraries look for."""
+    over = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        switch(peer)
+        peer.wait(over)
+        peer.reset()
+
+    async def main(client: Any) -> None:
+        library = world.library
+        async with client.stream("GET", "/", headers=UPGRADE) as answer:
+            stream = answer.extensions["network_stream"]
+            for timeout in (library.ReadTimeout, httpcore.ReadTimeout):
+                with pytest.raises(timeout):
+                    await stream.read(100, timeout=0.01)
+            for timeout in (library.WriteTimeout, httpcore.WriteTimeout):
+                with pytest.raises(timeout):
+                    await stream.write(bytes(BIG), timeout=0.01)
+            over.open()
+            for broken in (library.ReadError, httpcore.ReadError):
+                with pytest.raises(broken):
+                    await stream.read(100, timeout=5)
+            for broken in (library.WriteError, httpcore.WriteError):
+                with pytest.raises(broken):
+                    await stream.write(b"abc", timeout=5)
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
+
+def test_a_write_that_waits_on_an_upgraded_connection_hears_of_its_end(world: World) -> None:
+    """What the peer will never take is no success."""
+    over = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        switch(peer)
+        peer.wait(over)
+        peer.reset()
+
+    async def main(client: Any) -> None:
+        async with client.stream("GET", "/", headers=UPGRADE) as answer:
+            stream = answer.extensions["network_stream"]
+            writing = asyncio.create_task(stream.write(bytes(BIG), timeout=5))
+            await asyncio.sleep(0)
+            over.open()
+            with pytest.raises(world.library.WriteError):
+                await writing
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
+
+def test_an_upgraded_connection_that_is_closed_while_it_is_read(world: World) -> None:
+    """Who reads hears of it at once, and so does who comes later."""
+
+    def story(peer: Http1Peer) -> None:
+        switch(peer)
+        peer.receive()
+
+    async def main(client: Any) -> None:
+        async with client.stream("GET", "/", headers=UPGRADE) as answer:
+            stream = answer.extensions["network_stream"]
+            reading = asyncio.create_task(stream.read(100))
+            await asyncio.sleep(0)
+            await stream.aclose()
+            for read in (reading, stream.read(100)):
+                with pytest.raises(world.library.ReadError):
+                    await read
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
+
 # Uploads
 
 
@@ -451,6 +535,28 @@ def test_a_server_that_leaves_during_an_upload(world: World) -> None:
 
 
 # Answers that are not read to their end (rule 16)
+
+
+@pytest.mark.parametrize("left", [10, 1_000_000], ids=["little-left", "much-left"])
+def test_a_body_that_is_closed_while_it_is_read(world: World, left: int) -> None:
+    """A task that waits for the next part hears that another has closed the answer."""
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % left)
+        peer.receive()
+
+    async def main(client: Any) -> None:
+        async with client.stream("GET", "/") as answer:
+            reading = asyncio.create_task(answer.aread())
+            await asyncio.sleep(0)
+            await answer.aclose()
+            with pytest.raises(world.library.ReadError):
+                await reading
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
 
 LITTLE, MUCH = response(bytes(200_000)), response(bytes(600_000))
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3e8\r\n" + bytes(1000) + b"\r\n"

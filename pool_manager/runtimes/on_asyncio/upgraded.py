@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Generator
 from typing import Any
 
 from pool_manager.core.messages import TransportFailure
@@ -10,21 +12,28 @@ from pool_manager.runtimes.on_asyncio.sleeping import Sleeper
 
 
 class UpgradedStream:
-    """What httpcore gives as ``response.extensions["network_stream"]``, on the exchange that was upgraded."""
+    """
+    What httpcore gives as ``response.extensions["network_stream"]``, on the exchange that was upgraded.
+
+    Attributes:
+        translate: Makes its errors those of whoever holds it; the face sets it.
+    """
 
     def __init__(self, exchange: Exchange, writer: Sleeper) -> None:
         self._exchange, self._writer = exchange, writer
         self._held = b""
+        self.translate: Callable[[TransportFailure], Exception] = lambda error: error
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as httpcore
         """
         Wait for bytes, *max_bytes* at most; none at the end of the stream.
 
         Raises:
-            TransportFailure: "ReadTimeout" after *timeout* seconds, "ReadError" where it broke.
+            Exception: "ReadTimeout" after *timeout* seconds, "ReadError" where it broke or was closed.
         """
         if not self._held:
-            self._held = await self._exchange.read(timeout) or b""
+            with self._translated():
+                self._held = await self._exchange.read(timeout) or b""
         data, self._held = self._held[:max_bytes], self._held[max_bytes:]
         return data
 
@@ -33,17 +42,25 @@ class UpgradedStream:
         Send *buffer*, and wait until the socket has taken most of it.
 
         Raises:
-            TransportFailure: "WriteTimeout" after *timeout* seconds, "WriteError" where it broke.
+            Exception: "WriteTimeout" after *timeout* seconds, "WriteError" where it broke or was closed.
         """
         carrier = self._exchange.carrier
-        if carrier.is_lost:
-            raise TransportFailure("WriteError", "the connection is closed")
-        if buffer:
-            carrier.transport.write(buffer)
-        while carrier.is_full and not carrier.is_lost:
-            carrier.writer = self._writer
-            if not await self._writer.sleep(timeout):
-                raise TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
+        with self._translated():
+            if buffer and not carrier.is_lost:
+                carrier.transport.write(buffer)
+            while carrier.is_full and not carrier.is_lost:
+                carrier.writer = self._writer
+                if not await self._writer.sleep(timeout):
+                    raise TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
+            if carrier.is_lost:
+                raise TransportFailure("WriteError", "the connection is closed")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Generator[None]:
+        try:
+            yield
+        except TransportFailure as error:
+            raise self.translate(error) from error.__cause__
 
     async def aclose(self) -> None:
         """Close the connection."""
