@@ -248,6 +248,7 @@ class Scheduler:
         origin = connection.origin
         self._dials.end(connection)
         origin.in_doubt, origin.failures = False, 0
+        origin.dial_time = now - connection.begun
         origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
         self._protocols.remember(origin)
         self._opened += 1
@@ -329,9 +330,10 @@ class Scheduler:
     # What the clock and the owner do
 
     def tick(self, now: float) -> None:
-        """Do what is due: idle connections close, orphaned dials end, origins are dialed again."""
+        """Do what is due: idle connections close, orphaned dials end, queues are looked at, dials begun."""
         for item in self.deadlines.take_due(now):
             if isinstance(item, Origin):
+                self._dials.look(item, now)
                 self._settle(item, now)
             elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
                 self._close(item)
@@ -436,6 +438,8 @@ class Scheduler:
         origin = ticket.origin
         del origin.waiters[ticket]
         origin.unattempted.pop(ticket, None)
+        if not origin.waiters:
+            origin.watch = None
         self._waiting -= 1
         self._dials.orphan(ticket, now)
 
@@ -483,6 +487,7 @@ class Scheduler:
             if not connection.in_use:
                 self._close(connection)
         elif connection.phase is Phase.OPEN:
+            connection.origin.freed += 1
             if not (reusable or connection.multiplexed):
                 self._close(connection)
             elif now >= connection.ages:
@@ -579,6 +584,8 @@ class Scheduler:
             else:
                 self._room.sate(origin)
             self._feed(now)
+        if origin.watch is None and origin.usable_shared:
+            self._dials.watch(origin, now)
 
     def _begin_dial(self, origin: Origin, now: float) -> None:
         connection = self._dials.begin(origin, now, next(self._numbers))
