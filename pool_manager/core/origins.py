@@ -182,6 +182,7 @@ class Connection:
     keep_alive: float = math.inf  # seconds for which the server keeps it when idle
     is_listed: bool = False  # in the heap of its origin
     is_suspended: bool = False  # asked whether anybody is there, and not answered yet
+    refused: int = 0  # streams that its server refused
 
 
 class Glance(NamedTuple):

@@ -54,6 +54,9 @@ from pool_manager.stats import EngineStats
 # Rule 13: connections made in one moment do not age in one moment.
 AGE_JITTER: Final = 0.05
 
+# Rule 11b: refusals after which a connection takes no new stream.
+MAX_REFUSED: Final = 2
+
 # Rule 13: seconds by which a connection is given up before the server may close it.
 SERVER_MARGIN: Final = 1.0
 
@@ -320,6 +323,12 @@ class Scheduler:
         if connection.phase is Phase.OPEN:
             self._drain(connection)
             self._settle(connection.origin, now)
+
+    def refused(self, connection: Connection, now: float) -> None:
+        """Take the news that its server refused a stream; if it does so often, it is drained (rule 11b)."""
+        connection.refused += 1
+        if connection.refused >= MAX_REFUSED:
+            self.drain(connection, now)
 
     def lost(self, connection: Connection, now: float) -> None:
         """Take the news that the connection is no more. Requests on it leave by themselves."""

@@ -151,7 +151,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         return not config.http1 or (config.http2 and wire.key.scheme == "https" and h2)
 
     @precondition(lambda self: self.wires(dialing=False))
-    @rule(which=st.integers(0, 99), how=st.sampled_from([0, 1, 1, 2, 3, 200, "goaway", "lost", "asked"]))
+    @rule(
+        which=st.integers(0, 99),
+        how=st.sampled_from([0, 1, 1, 2, 3, 200, "goaway", "lost", "refuses", "asked"]),
+    )
     def change(self, which: int, how: int | str) -> None:
         """A server changes its mind, or is asked whether it is there, and says so."""
         wires = self.wires(dialing=False)
@@ -160,6 +163,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             wire.goaway()
         elif how == "lost":
             wire.lose()
+        elif how == "refuses":
+            wire.refuse()
         elif how == "asked":
             if wire.suspended:
                 wire.resume()

@@ -30,6 +30,7 @@ T = TypeVar("T")
 START: Final = 1_000.0  # a monotonic clock that has run for a while
 GRACE: Final = 5.0  # rule 4, said a second time
 FIRST_STREAMS: Final = 100  # rule 8, likewise
+MAX_REFUSED: Final = 2  # rule 11b, likewise
 
 
 class Wire:
@@ -45,6 +46,7 @@ class Wire:
         self.given = 0  # requests that were sent on it, and those that may be
         self.drained = False  # there is a reason to hand it out no more
         self.suspended = False  # its server was asked whether it is there
+        self.refused = 0  # streams
         self.orphan_since: float | None = None
         self.begun = self.last_used = world.now
         self.opened = 0.0
@@ -92,6 +94,12 @@ class Wire:
         """Have the connection break by itself."""
         self.open, self.closed = False, True
         self.world.act(lambda: self.world.scheduler.lost(self.connection, self.world.now))
+
+    def refuse(self) -> None:
+        """Have the server refuse a stream."""
+        self.refused += 1
+        self.drained |= self.refused >= MAX_REFUSED
+        self.world.act(lambda: self.world.scheduler.refused(self.connection, self.world.now))
 
     def suspend(self) -> None:
         """Have its server asked whether it is there."""

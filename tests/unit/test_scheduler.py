@@ -959,6 +959,64 @@ def test_a_drained_connection_makes_room_for_another() -> None:
     wire.want_closed()
 
 
+def test_a_connection_whose_server_refuses_twice_takes_no_new_request() -> None:
+    """Once may happen; those on it stay (rule 11b)."""
+    pool = World(http1=False)
+    first, wire = pool.connected(h2=True)
+    wire.refuse()
+    second = pool.request()
+    second.want(wire)
+    wire.refuse()
+    wire.want_open()
+    pool.request()
+    pool.want_dial()
+    first.finish()
+    second.finish()
+    wire.want_closed()
+
+
+def test_a_connection_that_is_suspended_is_handed_to_nobody() -> None:
+    """Those on it stay, and what they give back waits, until its server says that it is there (rule 14)."""
+    pool = World(http1=False, max_h2_connections_per_origin=1)
+    first, wire = pool.connected(h2=True)
+    second = pool.request()
+    wire.suspend()
+    waiters = [pool.request() for _ in range(2)]
+    first.finish()
+    waiters[0].want_waiting()
+    wire.resume()
+    for caller in waiters:
+        caller.want(wire)
+    second.want(wire)
+    pool.want_no_dial()
+
+
+def test_an_idle_connection_that_is_suspended_is_kept() -> None:
+    """It expires as any other, and is found again when its server is there."""
+    pool = World(http1=False, keepalive_expiry=60)
+    wire = pool.idle(h2=True)
+    wire.suspend()
+    pool.after(30)
+    wire.resume()
+    pool.request().want(wire)
+
+
+def test_a_connection_that_goes_while_it_is_suspended() -> None:
+    """To resume what is closed or drains does nothing, and who waits is dialed for."""
+    pool = World(http1=False)
+    holder, wire = pool.connected(h2=True)
+    wire.suspend()
+    waiter = pool.request()
+    wire.goaway()
+    pool.want_dial().finish(h2=True)
+    wire.resume()
+    assert waiter.wire is not wire
+    holder.finish()
+    wire.want_closed()
+    pool.scheduler.resume(wire.connection, pool.now)
+    assert not pool.scheduler.take_effects()
+
+
 def test_an_idle_connection_is_drained_at_once(h2: bool) -> None:
     """Nobody is on it."""
     pool = World()
