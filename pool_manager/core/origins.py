@@ -1,7 +1,7 @@
 """
 What the scheduler keeps: lanes, origins, connections, and the tickets of requests.
 
-Data and the moves that are one line; every decision is in `scheduler.py`. A connection here is an entry in
+Data and the moves that are one line; every decision is elsewhere. A connection here is an entry in
 a book: the runtime hangs its own on `carrier`.
 """
 

@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from pool_manager.config import Lane, Limits, PoolConfig
+from pool_manager.core.effects import Close, Dial, Wake
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Place, Speaks, Ticket, Watch
-from pool_manager.core.scheduler import Close, Dial, Scheduler, Wake
+from pool_manager.core.scheduler import Scheduler
 from tests.support.recount import look, recount, watch
 
 T = TypeVar("T")

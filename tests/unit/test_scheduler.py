@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from pool_manager.config import Lane, Limits, PoolConfig
+from pool_manager.core.effects import Dial
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import OriginKey, Place
 from pool_manager.core.protocols import MAX_REMEMBERED
-from pool_manager.core.scheduler import Dial, Scheduler
+from pool_manager.core.scheduler import Scheduler
 from pool_manager.errors import PoolClosed, PoolOverloaded
 from tests.support.scheduling import START, Caller, World
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from pool_manager.config import Lane, Limits, PoolConfig
+from pool_manager.core.effects import Dial
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Ticket
-from pool_manager.core.scheduler import Dial, Scheduler
+from pool_manager.core.scheduler import Scheduler
 
 SIZES = (1, 100, 1_000)
 NOW = 1_000.0

@@ -19,12 +19,13 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.effects import Dial, Effect, Wake
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncResponse, Request, TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Attempt, Replays
-from pool_manager.core.scheduler import Dial, Effect, Scheduler, Wake
+from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.waits import too_late, wait_of
 from pool_manager.runtimes.dialing import Address, Dialer
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter, Outbox
