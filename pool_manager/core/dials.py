@@ -70,14 +70,10 @@ class Dials:
             self._deadlines.set(origin, now, growth.interval(origin))
 
     def look(self, origin: Origin, now: float) -> None:
-        """Look at them now, and again until they have one or it comes to nothing."""
-        if origin.watch is None:
-            return
-        if self._is_possible(origin, now):
+        """Look at them now, and again until nobody waits or a dial is begun."""
+        if origin.watch is not None:
             growth.look(origin, now)
             self._deadlines.set(origin, now, growth.interval(origin))
-        else:
-            origin.watch = None
 
     def begin(self, origin: Origin, now: float, horizon: int) -> Connection:
         """Begin one for the first that has none. Who has a number below *horizon* was there before."""
@@ -141,7 +137,8 @@ class Dials:
             return
         seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
         origin.failures = min(origin.failures + 1, 10)
-        origin.outgrown = origin.freed  # if nothing comes free meanwhile, it is dialed at once
+        # If nothing comes free meanwhile, it is dialed at once then; else those that wait are watched anew.
+        origin.outgrown, origin.watch = origin.freed, None
         origin.retry_at = now + seconds
         self._deadlines.set(origin, now, seconds)
 

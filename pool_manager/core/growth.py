@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pool_manager.core.origins import Glance, Origin, Speaks, Watch
+from pool_manager.core.origins import Glance, Origin, Watch
 
 # Seconds in which no stream comes free: what the last dial took, within these bounds. The first is a guess at
 # what a short request takes, the second at what a caller puts up with.
@@ -30,8 +30,8 @@ LONGEST_QUEUE: Final = 1.0
 
 
 def is_worth_it(origin: Origin) -> bool:
-    """Tell whether another connection to *origin* is worth it; over HTTP/1.1, and if there is none, it is."""
-    return origin.speaks is Speaks.HTTP1 or not origin.usable_shared or origin.outgrown == origin.freed
+    """Tell whether another connection to *origin* is worth it; where none speaks HTTP/2, it is."""
+    return not origin.usable_shared or origin.outgrown == origin.freed
 
 
 def interval(origin: Origin) -> float:

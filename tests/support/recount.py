@@ -296,7 +296,7 @@ def look(world: World) -> None:
 def is_worth_it(world: World, key: OriginKey) -> bool:
     """Tell whether another connection is due, if nothing speaks against it (rule 9)."""
     shared = [wire for wire in alive(world, key) if wire.connection.phase is Phase.OPEN and wire.multiplexed]
-    return world.known_of(key)[0] is Speaks.HTTP1 or not shared or world.outgrown.get(key) == world.freed[key]
+    return not shared or world.outgrown.get(key) == world.freed[key]
 
 
 def _judge(world: World, key: OriginKey) -> None:

@@ -179,6 +179,20 @@ def test_nobody_looks_where_nothing_can_come_of_it() -> None:
     assert callers[2].wire is not None
 
 
+def test_a_queue_is_watched_anew_when_backing_off_ends() -> None:
+    """The server allowed nothing for a while; what came free meanwhile says that there is movement again."""
+    pool, wire, _ = full(3)
+    origin = wire.connection.origin
+    wire.settings(0)
+    wire.holders[0].finish()
+    pool.now = origin.retry_at
+    wire.holders[0].finish()
+    pool.after(LOOK)
+    pool.want_no_dial()
+    pool.after(LOOK)
+    pool.want_dial()
+
+
 def test_without_a_connection_nobody_is_patient() -> None:
     """The only one goes away, and its streams run on: who waits is dialed for at once."""
     pool, wire, callers = full(1)
