@@ -1,5 +1,5 @@
 """
-When to dial, and for whom (rules 2, 4, 5 and 9).
+When to dial, and for whom (rules 2, 4 and 5; for a further connection over HTTP/2 see `growth.py`).
 
 A dial belongs to the pool. It is begun for the sake of one request, its cause, but nobody is bound to it: who
 waits longest takes what comes first. When its cause has left or was served it goes on for a while: where
@@ -13,6 +13,7 @@ import random
 from typing import Final
 
 from pool_manager.config import Limits
+from pool_manager.core import growth
 from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.origins import Connection, Origin, Speaks, Ticket
 from pool_manager.core.protocols import FIRST_STREAMS
@@ -48,7 +49,11 @@ class Dials:
         self.count = self.failed = 0
 
     def is_due(self, origin: Origin, now: float) -> bool:
-        """Tell whether more wait than dials will serve, and nothing speaks against another (rules 2, 9)."""
+        """Tell whether to begin one."""
+        return self._is_possible(origin, now) and growth.is_worth_it(origin)
+
+    def _is_possible(self, origin: Origin, now: float) -> bool:
+        """Tell whether more wait than dials will serve, and no limit speaks against another (rule 2)."""
         if len(origin.waiters) <= origin.coming or origin.in_doubt or now < origin.retry_at:
             return False
         limits = self._limits
@@ -57,6 +62,18 @@ class Dials:
         if origin.speaks is Speaks.HTTP1:
             return len(origin.dials) < limits.max_connecting_per_origin
         return not origin.dials and origin.usable_shared < limits.max_h2_connections_per_origin
+
+    def watch(self, origin: Origin, now: float) -> None:
+        """Look at those that wait for a stream, in a while, if they may have another connection then."""
+        if self._is_possible(origin, now) and not self.is_due(origin, now):
+            growth.begin(origin, now)
+            self._deadlines.set(origin, now, growth.interval(origin))
+
+    def look(self, origin: Origin, now: float) -> None:
+        """Look at them now, and again until nobody waits or a dial is begun."""
+        if origin.watch is not None:
+            growth.look(origin, now)
+            self._deadlines.set(origin, now, growth.interval(origin))
 
     def begin(self, origin: Origin, now: float, horizon: int) -> Connection:
         """Begin one for the first that has none. Who has a number below *horizon* was there before."""
@@ -73,6 +90,7 @@ class Dials:
         ticket.dial = connection
         if origin.dialing_since is None:
             origin.dialing_since = now
+        origin.watch = None  # what comes of it is looked at afresh
         origin.dials[connection] = None
         origin.coming += connection.streams
         self.count += 1
@@ -119,6 +137,8 @@ class Dials:
             return
         seconds = min(FIRST_BACKOFF * 2**origin.failures, MAX_BACKOFF) * (0.9 + 0.2 * self._random.random())
         origin.failures = min(origin.failures + 1, 10)
+        # If nothing comes free meanwhile, it is dialed at once then; else those that wait are watched anew.
+        origin.outgrown, origin.watch = origin.freed, None
         origin.retry_at = now + seconds
         self._deadlines.set(origin, now, seconds)
 

@@ -1,7 +1,7 @@
 """
 What the scheduler keeps: lanes, origins, connections, and the tickets of requests.
 
-Data and the moves that are one line; every decision is in `scheduler.py`. A connection here is an entry in
+Data and the moves that are one line; every decision is elsewhere. A connection here is an entry in
 a book: the runtime hangs its own on `carrier`.
 """
 
@@ -182,6 +182,32 @@ class Connection:
     keep_alive: float = math.inf  # seconds for which the server keeps it when idle
     is_listed: bool = False  # in the heap of its origin
     is_suspended: bool = False  # asked whether anybody is there, and not answered yet
+    refused: int = 0  # streams that its server refused
+
+
+class Glance(NamedTuple):
+    """What a look at a queue saw: at that time, how many streams had ever come free."""
+
+    at: float
+    freed: int
+
+
+@attrs.define(eq=False)
+class Watch:
+    """
+    The looks at a queue for streams (rule 9).
+
+    Attributes:
+        since: When it began.
+
+        last: The last look.
+
+        earlier: The one before that.
+    """
+
+    since: float
+    last: Glance
+    earlier: Glance | None = None
 
 
 @attrs.define(eq=False, repr=False)  # they refer to one another
@@ -250,6 +276,14 @@ class Origin:
         failures: Dials for a further connection that failed, one after another.
 
         retry_at: No further connection is dialed before.
+
+        freed: Requests that have given back an open connection, ever: as many streams came free.
+
+        outgrown: That number when another connection was found to be worth it; it holds until the next.
+
+        watch: The looks at those that wait for a stream, if they may be given another connection.
+
+        dial_time: Seconds that the last dial took.
     """
 
     key: OriginKey
@@ -270,6 +304,10 @@ class Origin:
     in_doubt: bool = False
     failures: int = 0
     retry_at: float = -math.inf
+    freed: int = 0
+    outgrown: int = -1
+    watch: Watch | None = None
+    dial_time: float = 0.0
 
     def list_shared(self, connection: Connection) -> None:
         """Put an HTTP/2 connection where those with a free slot are looked for, once."""

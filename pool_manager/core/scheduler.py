@@ -15,8 +15,9 @@ Rule 4: dials belong to the pool. A caller that goes away leaves its dial behind
 are less patient than a handshake takes, nothing would ever be opened otherwise.
 Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
 
-Who makes way for whom is decided in `room.py`, when to dial in `dials.py`, what an origin speaks in
-`protocols.py`.
+Here is who waits, and what follows from what has happened. The rest is decided elsewhere: how open
+connections are kept in `stock.py`, when to dial in `dials.py` and `growth.py`, who makes way for whom in
+`room.py`, both brought together in `supply.py`, what an origin speaks in `protocols.py`.
 
 Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
 """
@@ -26,13 +27,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from typing import Final, TypeAlias
-
-import attrs
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.dials import Dials
+from pool_manager.core.directory import Directory, lane_states
+from pool_manager.core.effects import Effect, Wake
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import (
@@ -48,38 +48,10 @@ from pool_manager.core.origins import (
 )
 from pool_manager.core.protocols import FIRST_STREAMS, Protocols
 from pool_manager.core.room import Room
+from pool_manager.core.stock import Stock
+from pool_manager.core.supply import Supply
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
 from pool_manager.stats import EngineStats
-
-# Rule 13: connections made in one moment do not age in one moment.
-AGE_JITTER: Final = 0.05
-
-# Rule 13: seconds by which a connection is given up before the server may close it.
-SERVER_MARGIN: Final = 1.0
-
-
-@attrs.frozen
-class Wake:
-    """Tell who holds the ticket: it has its `connection` now, or its `error`."""
-
-    ticket: Ticket
-
-
-@attrs.frozen
-class Dial:
-    """Open the connection, then report `dialed` or `dial_failed`."""
-
-    connection: Connection
-
-
-@attrs.frozen
-class Close:
-    """Close the connection, or give up dialing it. No report is awaited."""
-
-    connection: Connection
-
-
-Effect: TypeAlias = Wake | Dial | Close
 
 
 class Scheduler:
@@ -104,22 +76,30 @@ class Scheduler:
     def __init__(
         self, config: PoolConfig, limits: Limits, lanes: Lanes, rng: random.Random | None = None
     ) -> None:
-        self._limits = limits
-        self._random = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._lanes = {name: LaneState(*_bounds(lanes, name, limits)) for name in lanes.names()}
-        self._origins: dict[OriginKey, Origin] = {}
+        rng = rng or random.Random()  # noqa: S311 - jitter, no secret
+        self._limits, self._waiting, self._closed = limits, 0, False
         self._numbers = itertools.count(1)
-        self._waiting = self._opened = self._reused = 0
-        self._closed = False
         self.effects: list[Effect] = []
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
-        self._protocols = Protocols(config)  # what origins speak
-        self._room = Room(limits.max_connections, self._lanes.values())  # who makes way for whom
-        self._dials = Dials(limits, self.deadlines, self._random)  # when to dial, and for whom
+        self._lanes = lane_states(lanes, limits)
+        self._protocols = Protocols(config)
+        self._origins = Directory(self._lanes, self._protocols, self.deadlines)
+        self._room = Room(limits.max_connections, self._lanes.values())
+        self._dials = Dials(limits, self.deadlines, rng)
+        self._stock = Stock(limits, self._room, self._dials, self.deadlines, effects=self.effects, rng=rng)
+        self._supply = Supply(
+            self._room,
+            self._dials,
+            self._stock,
+            self._origins,
+            numbers=self._numbers,
+            effects=self.effects,
+        )
 
     def take_effects(self) -> list[Effect]:
         """Take what is to be done."""
-        effects, self.effects = self.effects, []
+        effects = self.effects.copy()
+        self.effects.clear()  # others hold on to the list
         return effects
 
     def stats(self) -> EngineStats:
@@ -127,8 +107,8 @@ class Scheduler:
         return EngineStats(
             connections=self._room.size - self._dials.count,
             waiting=self._waiting,
-            opened=self._opened,
-            reused=self._reused,
+            opened=self._stock.opened,
+            reused=self._stock.reused,
             dials_failed=self._dials.failed,
         )
 
@@ -153,31 +133,18 @@ class Scheduler:
         """
         if self._closed:
             raise _closed()
-        origin = self._origins.get(key)
-        if origin is None:
-            origin = Origin(key, self._lanes[key.lane], *self._protocols.recall(key))
-            self._origins[key] = origin
+        origin = self._origins[key]
         lane = origin.lane
         arrived = next(self._numbers)
         ticket = Ticket(origin, number or arrived, arrived, now, now)
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
-            if (
-                self._waiting > self._limits.max_pending
-                and ticket.place is Place.QUEUE
-                and len(origin.waiters) > origin.coming
-            ):
+            if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
                 self.leave(ticket, now)
                 raise self._overloaded()
         else:
-            if self._waiting >= self._limits.max_pending:
-                self._forget(origin)
-                raise self._overloaded()
-            ticket.place = Place.LANE
-            lane.queue.put(ticket)
-            origin.kept_out += 1
-            self._waiting += 1
+            self._keep_out(ticket)
         return ticket
 
     def leave(
@@ -208,25 +175,20 @@ class Scheduler:
                 for it is replaced if others wait for it (rule 5): it may have lost its first packet.
         """
         place, ticket.place = ticket.place, Place.GONE
-        origin = ticket.origin
         if place is Place.GONE:
             return
         if place is Place.LANE:
-            del origin.lane.queue[ticket]
-            origin.kept_out -= 1
-            self._waiting -= 1
-            self._settle(origin, now)
-            return
-        if place is Place.CONNECTION:
-            assert ticket.connection is not None
-            self._give_back(ticket.connection, now, used=used, reusable=reusable, keep_alive=keep_alive)
+            self._let_go(ticket)
         else:
-            dial = ticket.dial
-            self._dequeue(ticket, now)
-            if dial is not None and dial_too_slow and self._dials.is_needed(dial):
-                self._close(dial)
-        self._leave_lane(origin.lane, now)
-        self._settle(origin, now)
+            if place is Place.CONNECTION:
+                given = ticket.connection
+                assert given is not None
+                if self._stock.take_back(given, now, used=used, reusable=reusable, keep_alive=keep_alive):
+                    self._offer(given, now)
+            else:
+                self._give_up_place(ticket, now, dial_too_slow=dial_too_slow)
+            self._leave_lane(ticket.origin.lane, now)
+        self._settle(ticket.origin, now)
 
     def dial_begun(self, ticket: Ticket) -> float | None:
         """
@@ -248,18 +210,12 @@ class Scheduler:
         origin = connection.origin
         self._dials.end(connection)
         origin.in_doubt, origin.failures = False, 0
+        origin.dial_time = now - connection.begun
         origin.speaks = Speaks.HTTP2 if multiplexed else Speaks.HTTP1
         self._protocols.remember(origin)
-        self._opened += 1
-        connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
-        connection.opened = connection.idle_since = now
-        connection.streams = self._dials.hoped_for(origin) if multiplexed else 1
-        age = self._limits.max_connection_age
-        connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
-        origin.usable += 1
-        origin.usable_shared += multiplexed
+        self._stock.add(connection, now, multiplexed=multiplexed)
         if origin.oldest_shared():  # rule 7: dials raced, and nobody waits
-            self._close(connection)
+            self._stock.close(connection)
         else:
             self._offer(connection, now)
         self._settle(origin, now)
@@ -276,7 +232,7 @@ class Scheduler:
             return
         origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
         self._dials.failed += 1
-        self._drop(connection)
+        self._stock.drop(connection)
         if origin.usable:
             self._dials.back_off(origin, now)
             if origin.speaks is not Speaks.HTTP1:
@@ -317,33 +273,40 @@ class Scheduler:
     def drain(self, connection: Connection, now: float) -> None:
         """Hand the connection out no more; it is closed when the last request has left (rule 10)."""
         if connection.phase is Phase.OPEN:
-            self._drain(connection)
+            self._stock.drain(connection)
+            self._settle(connection.origin, now)
+
+    def refused(self, connection: Connection, now: float) -> None:
+        """Take the news that its server refused a stream; if it does so often, it is drained (rule 11b)."""
+        if connection.phase is Phase.OPEN:
+            self._stock.refuse(connection)
             self._settle(connection.origin, now)
 
     def lost(self, connection: Connection, now: float) -> None:
         """Take the news that the connection is no more. Requests on it leave by themselves."""
         if connection.phase is not Phase.CLOSED:
-            self._drop(connection)
+            self._stock.drop(connection)
             self._settle(connection.origin, now)
 
     # What the clock and the owner do
 
     def tick(self, now: float) -> None:
-        """Do what is due: idle connections close, orphaned dials end, origins are dialed again."""
+        """Do what is due: idle connections close, orphaned dials end, queues are looked at, dials begun."""
         for item in self.deadlines.take_due(now):
             if isinstance(item, Origin):
+                self._dials.look(item, now)
                 self._settle(item, now)
             elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
-                self._close(item)
+                self._stock.close(item)
                 self._settle(item.origin, now)
 
     def reset(self, now: float) -> None:
         """Use no connection that is there again: idle ones close, busy ones when they fall idle (rule 18)."""
         for connection in self.connections():
             if connection.phase is Phase.DIALING:
-                self._close(connection)
+                self._stock.close(connection)
             else:
-                self._drain(connection)
+                self._stock.drain(connection)
         for origin in [*self._origins.values()]:
             origin.retry_at = -math.inf
             self._settle(origin, now)
@@ -361,7 +324,7 @@ class Scheduler:
         for origin in [*self._origins.values()]:
             self._fail([*origin.waiters], _closed(), now)
         for connection in self.connections():
-            self._close(connection)
+            self._stock.close(connection)
         for origin in [*self._origins.values()]:
             self._settle(origin, now)
 
@@ -369,66 +332,55 @@ class Scheduler:
         """Give every connection whose socket may be open, dials included. Costs a step for each."""
         return [connection for origin in self._origins.values() for connection in origin.connections]
 
-    # The queue
+    # Those that wait
+
+    def _keep_out(self, ticket: Ticket) -> None:
+        """Have *ticket* wait for its lane."""
+        origin = ticket.origin
+        if self._waiting >= self._limits.max_pending:
+            self._origins.forget(origin)
+            raise self._overloaded()
+        ticket.place = Place.LANE
+        origin.lane.queue.put(ticket)
+        origin.kept_out += 1
+        self._waiting += 1
+
+    def _let_go(self, ticket: Ticket) -> None:
+        """Have *ticket* wait for its lane no longer."""
+        origin = ticket.origin
+        del origin.lane.queue[ticket]
+        origin.kept_out -= 1
+        self._waiting -= 1
+
+    def _is_one_too_many(self, ticket: Ticket) -> bool:
+        """Tell whether *ticket*, which was let in, has to wait, and not just for the dials under way."""
+        return ticket.place is Place.QUEUE and len(ticket.origin.waiters) > ticket.origin.coming
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         """Give a connection to a request that its lane has let in, or a place in the queue."""
         origin = ticket.origin
         ticket.place = Place.QUEUE
         if not origin.waiters:
-            connection = self._find(origin, now)
+            connection = self._stock.find(origin, now)
             if connection is not None:
-                self._hand(connection, ticket, now)
+                self._stock.hand(connection, ticket, now)
                 return
         self._waiting += 1
         origin.waiters.put(ticket)
         origin.unattempted[ticket] = None
         if ticket.is_back:
             origin.unattempted.move_to_end(ticket, last=False)
-        self._dial(origin, now)
-
-    def _find(self, origin: Origin, now: float) -> Connection | None:
-        """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
-        while origin.idle:
-            connection = next(reversed(origin.idle))
-            if now >= connection.idle_until:
-                self._close(connection)
-            else:
-                self._rouse(connection)
-                return connection
-        while (shared := origin.oldest_shared()) is not None:
-            if now >= shared.ages and shared.requests:
-                self._drain(shared)
-            elif not shared.in_use and now >= shared.idle_until:
-                self._close(shared)
-            else:
-                return shared
-        return None
-
-    def _hand(self, connection: Connection, ticket: Ticket, now: float) -> None:
-        """Reserve a place on *connection* for *ticket* (rule 8)."""
-        ticket.connection, ticket.place = connection, Place.CONNECTION
-        if not connection.in_use:
-            if connection.requests:
-                ticket.idle_for = now - connection.idle_since
-            if connection.multiplexed:
-                self._rouse(connection)
-        connection.in_use += 1
-        connection.requests += 1
-        if connection.requests > 1:
-            self._reused += 1
-        if connection.requests >= self._limits.max_requests_per_connection:
-            self._drain(connection)
+        self._supply.dial(origin, now)
 
     def _serve(self, origin: Origin, now: float) -> None:
         """Give what there is to who waits longest."""
-        while origin.waiters and (connection := self._find(origin, now)) is not None:
+        while origin.waiters and (connection := self._stock.find(origin, now)) is not None:
             self._serve_first(origin, connection, now)
 
     def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
         ticket = origin.waiters.first()
         self._dequeue(ticket, now)
-        self._hand(connection, ticket, now)
+        self._stock.hand(connection, ticket, now)
         self.effects.append(Wake(ticket))
 
     def _dequeue(self, ticket: Ticket, now: float) -> None:
@@ -436,8 +388,17 @@ class Scheduler:
         origin = ticket.origin
         del origin.waiters[ticket]
         origin.unattempted.pop(ticket, None)
+        if not origin.waiters:
+            origin.watch = None
         self._waiting -= 1
         self._dials.orphan(ticket, now)
+
+    def _give_up_place(self, ticket: Ticket, now: float, *, dial_too_slow: bool) -> None:
+        """Leave the queue; a dial that was too slow ends if others need it: it is replaced (rule 5)."""
+        dial = ticket.dial
+        self._dequeue(ticket, now)
+        if dial is not None and dial_too_slow and self._dials.is_needed(dial):
+            self._stock.close(dial)
 
     def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
         """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
@@ -453,9 +414,7 @@ class Scheduler:
         lane.in_flight -= 1
         if lane.queue and lane.in_flight < lane.max_in_flight:
             ticket = lane.queue.first()
-            del lane.queue[ticket]
-            ticket.origin.kept_out -= 1
-            self._waiting -= 1
+            self._let_go(ticket)
             lane.in_flight += 1
             ticket.arrive(next(self._numbers), now)
             self._admit(ticket, now)
@@ -467,146 +426,18 @@ class Scheduler:
             f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
         )
 
-    # Connections: idle, drained, closed
-
-    def _give_back(
-        self, connection: Connection, now: float, *, used: bool, reusable: bool, keep_alive: float | None
-    ) -> None:
-        """Take one request off *connection*."""
-        connection.in_use -= 1
-        if used:
-            connection.idle_since, connection.idle_until = now, math.inf
-            connection.keep_alive = math.inf if keep_alive is None else keep_alive
-        else:
-            connection.requests -= 1
-        if connection.phase is Phase.DRAINING:
-            if not connection.in_use:
-                self._close(connection)
-        elif connection.phase is Phase.OPEN:
-            if not (reusable or connection.multiplexed):
-                self._close(connection)
-            elif now >= connection.ages:
-                self._drain(connection)
-            elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
-                self._close(connection)  # it was handed out in time, but nobody has used it since
-            else:
-                self._offer(connection, now)
-
     def _offer(self, connection: Connection, now: float) -> None:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
         if origin.waiters and self._room.is_needed_elsewhere(connection):
-            self._close(connection)
+            self._stock.close(connection)
         elif connection.multiplexed:
             origin.list_shared(connection)
             self._serve(origin, now)
         elif origin.waiters:
             self._serve_first(origin, connection, now)
         if not connection.in_use and connection.phase is Phase.OPEN:
-            self._rest(connection, now)
-
-    def _rest(self, connection: Connection, now: float) -> None:
-        """Keep *connection* for later; if that is one too many, `_settle` will see (rules 6 and 13)."""
-        seconds = self._time_left(connection, now)
-        if seconds <= 0:
-            self._close(connection)
-            return
-        connection.idle_until = now + seconds
-        self._room.rest(connection)
-        if seconds != math.inf:
-            self.deadlines.set(connection, now, seconds)
-
-    def _time_left(self, connection: Connection, now: float) -> float:
-        """Tell for how many seconds *connection* may go on being unused."""
-        server = connection.keep_alive
-        server = max(server - SERVER_MARGIN, server / 2)
-        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
-        return min(kept, connection.ages - now)
-
-    def _rouse(self, connection: Connection) -> None:
-        """Take *connection* from the idle ones, if it is one."""
-        if self._room.rouse(connection):
-            self.deadlines.discard(connection)
-
-    def _evict(self, connection: Connection, now: float) -> None:
-        """Close an idle connection for the sake of others, and see to what its origin makes of it."""
-        self._close(connection)
-        if self._dials.is_due(connection.origin, now):  # they wait for a stream, and the server allows none
-            self._room.starve(connection.origin)
-        else:
-            self._forget(connection.origin)
-
-    def _drain(self, connection: Connection) -> None:
-        if connection.phase is not Phase.OPEN:
-            return
-        self._retire(connection)
-        connection.phase = Phase.DRAINING
-        if not connection.in_use:
-            self._close(connection)
-
-    def _retire(self, connection: Connection) -> None:
-        """Take an open connection out of where it would be found."""
-        self._rouse(connection)
-        connection.origin.usable -= 1
-        connection.origin.usable_shared -= connection.multiplexed
-
-    def _close(self, connection: Connection) -> None:
-        """Have *connection* closed, or its dial ended."""
-        self._drop(connection)
-        self.effects.append(Close(connection))
-
-    def _drop(self, connection: Connection) -> None:
-        """Count *connection* no more."""
-        if connection.phase is Phase.DIALING:
-            self._dials.end(connection)
-        elif connection.phase is Phase.OPEN:
-            self._retire(connection)
-        connection.phase = Phase.CLOSED
-        self._room.leave(connection)
-
-    # Dials, and room for them
-
-    def _dial(self, origin: Origin, now: float) -> None:
-        """Dial as many as are due (rule 2), as far as there is room; who starves already goes first (19)."""
-        while not self._room.starving and self._dials.is_due(origin, now):
-            if self._make_room(origin.lane, now):
-                self._begin_dial(origin, now)
-            else:
-                self._room.starve(origin)
-        if self._room.starving:
-            if self._dials.is_due(origin, now):
-                self._room.starve(origin)
-            else:
-                self._room.sate(origin)
-            self._feed(now)
-
-    def _begin_dial(self, origin: Origin, now: float) -> None:
-        connection = self._dials.begin(origin, now, next(self._numbers))
-        self._room.take(connection)
-        self.effects.append(Dial(connection))
-
-    def _make_room(self, lane: LaneState, now: float) -> bool:
-        """Have room for a connection of *lane*; the longest idle one goes for it (rules 6 and 19)."""
-        if not self._room.is_for(lane):
-            idle = self._room.longest_idle(lane)
-            if idle is None:
-                return False
-            self._evict(idle, now)
-        return True
-
-    def _feed(self, now: float) -> None:
-        """Give room to those that starve, one dial each in turn."""
-        full: list[LaneState] = []
-        while (origin := self._room.hungriest(full)) is not None:
-            if not self._dials.is_due(origin, now):
-                self._room.sate(origin)
-            elif not self._make_room(origin.lane, now):
-                full.append(origin.lane)
-            else:
-                self._room.sate(origin)
-                self._begin_dial(origin, now)
-                if self._dials.is_due(origin, now):
-                    self._room.starve(origin)
+            self._stock.rest(connection, now)
 
     # Origins
 
@@ -615,29 +446,13 @@ class Scheduler:
         if self._room.idle > self._limits.max_keepalive_connections:
             oldest = self._room.longest_idle()
             assert oldest is not None
-            self._evict(oldest, now)
+            self._supply.evict(oldest, now)
         if origin.waiters or self._room.starving:
             self._serve(origin, now)
-            self._dial(origin, now)
+            self._supply.dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
-            self._forget(origin)
-
-    def _forget(self, origin: Origin) -> None:
-        """Know *origin* no more if it has no connection and nobody waits for one, nor for its lane."""
-        if origin.connections or origin.waiters or origin.kept_out:
-            return
-        if self._origins.get(origin.key) is origin:  # else it was forgotten, and perhaps met again
-            del self._origins[origin.key]
-            self.deadlines.discard(origin)
-
-
-def _bounds(lanes: Lanes, name: str, limits: Limits) -> tuple[float, float]:
-    """Give how many requests a lane may have in flight, and connections to one origin."""
-    lane = lanes[name]
-    if lane is None:
-        return math.inf, limits.max_connections_per_origin
-    return lane.max_in_flight, min(lane.max_connections_per_origin, limits.max_connections_per_origin)
+            self._origins.forget(origin)
 
 
 def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hyperframe.frame import PingFrame, RstStreamFrame
 
+from pool_manager.core import liveness
 from tests.support.certificates import Certificates
 from tests.support.scripted import Gate, until
 from tests.support.scripted_http2 import (
@@ -385,6 +386,50 @@ def test_a_timeout_that_no_ping_excuses(world: World) -> None:
     with ScriptedHttp2(story) as server:
         world.play(server, main)
         assert [1, 1, 2, 2] == [request.connection for request in server.requests]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have PINGs asked after a tenth of a second, and answered in a fifth."""
+    monkeypatch.setattr(liveness, "PING_AFTER", 0.1)
+    monkeypatch.setattr(liveness, "PING_PATIENCE", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_long_silence_that_pings_excuse(world: World) -> None:
+    """A server that takes its time is asked again and again whether it is there, and its answer awaited."""
+
+    def story(peer: Http2Peer) -> None:
+        request = peer.read_request()
+        for _ in range(3):
+            peer.want(PingFrame)
+        peer.answer(request)
+
+    async def main(client: Any) -> None:
+        assert "ok" == (await client.post("/slow")).text
+
+    with ScriptedHttp2(story) as server:
+        world.play(server, main)
+        assert 1 == server.connections
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_long_silence_that_no_ping_excuses(world: World) -> None:
+    """A server that is gone without a word is found out: its requests fail long before their own timeout."""
+
+    def story(peer: Http2Peer) -> None:
+        peer.answers_pings = False
+        peer.read_requests(2)
+        peer.want(PingFrame)
+        peer.listen()
+
+    async def main(client: Any) -> None:
+        tasks = [asyncio.create_task(world.outcome(client.post("/lost", timeout=60))) for _ in range(2)]
+        assert ["ReadError", "ReadError"] == [await task for task in tasks]
+
+    with ScriptedHttp2(story) as server:
+        world.play(server, main)
+        assert 2 == server.connections
 
 
 def test_a_cancelled_upload_harms_no_neighbour(world: World) -> None:

@@ -151,22 +151,32 @@ class SchedulerMachine(RuleBasedStateMachine):
         return not config.http1 or (config.http2 and wire.key.scheme == "https" and h2)
 
     @precondition(lambda self: self.wires(dialing=False))
-    @rule(which=st.integers(0, 99), how=st.sampled_from([0, 1, 1, 2, 3, 200, "goaway", "lost"]))
+    @rule(
+        which=st.integers(0, 99),
+        how=st.sampled_from([0, 1, 1, 2, 3, 200, "goaway", "lost", "refuses", "asked"]),
+    )
     def change(self, which: int, how: int | str) -> None:
-        """A server changes its mind."""
+        """A server changes its mind, or is asked whether it is there, and says so."""
         wires = self.wires(dialing=False)
         wire = wires[which % len(wires)]
         if how == "goaway":
             wire.goaway()
         elif how == "lost":
             wire.lose()
+        elif how == "refuses":
+            wire.refuse()
+        elif how == "asked":
+            if wire.suspended:
+                wire.resume()
+            elif wire.multiplexed:
+                wire.suspend()
         elif wire.multiplexed:
             assert isinstance(how, int)
             wire.settings(how)
 
     # The clock and the owner
 
-    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 1.2, 2.9, 5.1, 61.0]))
+    @rule(seconds=st.sampled_from([0.0, 0.026, 0.026, 0.13, 0.13, 1.2, 2.9, 5.1, 61.0]))
     def pass_time(self, seconds: float) -> None:
         """Time passes, and what is due is done."""
         self.world.after(seconds)
@@ -213,6 +223,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 held[0].finish()
             elif stuck := [wire for wire in alive(world) if wire.multiplexed and not wire.allowed]:
                 stuck[0].settings(1)
+            elif silent := [wire for wire in alive(world) if wire.suspended]:
+                silent[0].resume()
             else:
                 world.now = max(world.now, world.scheduler.deadlines.next)
                 assert world.now < math.inf, "somebody waits, and for nothing"

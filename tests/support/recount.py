@@ -104,6 +104,7 @@ def _connections(world: World) -> None:
             assert connection.phase is Phase.DIALING
         else:
             assert connection.multiplexed == wire.multiplexed
+            assert connection.is_suspended == wire.suspended
             assert connection.requests == wire.given
             if connection.phase is Phase.DRAINING:
                 assert wire.drained or world.now >= connection.ages, "drains for no reason"
@@ -132,9 +133,8 @@ def _places(world: World) -> None:
             listed = sum(other is connection for _, other in origin.shared)
             assert listed == connection.is_listed
             if connection.phase is Phase.OPEN and connection.multiplexed:
-                assert listed or connection.in_use >= connection.streams, (
-                    "has a free slot, and cannot be found"
-                )
+                hidden = connection.is_suspended or connection.in_use >= connection.streams
+                assert listed or hidden, "has a free slot, and cannot be found"
         assert set(origin.idle) | set(origin.dials) <= set(origin.connections)
         most = world.limits.max_h2_connections_per_origin + world.limits.max_connecting_per_origin
         assert len(origin.shared) <= most, "the dead are kept"
@@ -241,7 +241,7 @@ def _waiting(world: World, key: OriginKey) -> int:
 def _no_slot_is_wasted(world: World) -> None:
     """Nobody waits beside a connection that could serve."""
     for wire in alive(world):
-        if wire.connection.phase is Phase.OPEN and len(wire.holders) < wire.allowed:
+        if wire.connection.phase is Phase.OPEN and wire.has_room:
             assert not _waiting(world, wire.key), "somebody waits beside a free slot"
 
 
@@ -251,9 +251,13 @@ def _no_dial_is_missing(world: World) -> None:
         return
     for key in {caller.key for caller in world.callers if caller.waiting}:
         coming = sum(wire.hoped for wire in alive(world, key) if wire.dialing)
-        if _waiting(world, key) > coming and _may_dial(world, key):
-            assert not _has_room(world, key.lane), f"nobody dials for {key}"
+        if _waiting(world, key) > coming and may_dial(world, key):
+            if is_worth_it(world, key):
+                assert not _has_room(world, key.lane), f"nobody dials for {key}"
+            else:
+                _somebody_will_look(world, key)
     for wire in world.begun:
+        assert is_worth_it(world, wire.key), "was dialed, and nobody has been patient"
         if wire.dialing:
             others = sum(
                 other.hoped for other in alive(world, wire.key) if other.dialing and other is not wire
@@ -261,13 +265,74 @@ def _no_dial_is_missing(world: World) -> None:
             assert _waiting(world, wire.key) > others, "was dialed though nobody needs it"
 
 
-def _may_dial(world: World, key: OriginKey) -> bool:
+def watch(world: World) -> None:
+    """Take notes of the queues that are looked at, and of origins that begin to back off (rule 9)."""
+    origins = world.scheduler._origins
+    for key in [key for key in world.freed if key not in origins]:
+        del world.freed[key]  # it is forgotten, and what was known of it
+        for notes in (world.outgrown, world.watches, world.retries):
+            notes.pop(key, None)
+    for key, origin in origins.items():
+        if origin.watch is None:
+            world.watches.pop(key, None)
+        elif world.watches.get(key) is not origin.watch:
+            world.watches[key] = origin.watch
+            world.looks[key] = [(world.now, world.freed[key])]
+        if origin.retry_at > world.now and world.retries.get(key) != origin.retry_at:
+            world.outgrown[key] = world.freed[key]  # who waits has been patient
+        world.retries[key] = origin.retry_at
+
+
+def look(world: World) -> None:
+    """Look at the queues that are to be looked at now."""
+    for item, when in _due(world).items():
+        if not isinstance(item, Origin) or when > world.now or item.key not in world.watches:
+            continue
+        if may_dial(world, item.key) and _waiting(world, item.key) > item.coming:
+            world.looks[item.key].append((world.now, world.freed[item.key]))
+            _judge(world, item.key)
+
+
+def is_worth_it(world: World, key: OriginKey) -> bool:
+    """Tell whether another connection is due, if nothing speaks against it (rule 9)."""
+    shared = [wire for wire in alive(world, key) if wire.connection.phase is Phase.OPEN and wire.multiplexed]
+    return not shared or world.outgrown.get(key) == world.freed[key]
+
+
+def _judge(world: World, key: OriginKey) -> None:
+    """Say of a queue for streams, by all the looks at it, whether another connection is due (rule 9)."""
+    looks = world.looks[key]
+    if len(looks) < 3:
+        return
+    times, freed = zip(*looks[-3:], strict=True)
+    if freed[0] == freed[1] == freed[2]:
+        world.outgrown[key] = world.freed[key]
+    elif freed[0] < freed[1]:
+        pace = (freed[2] - freed[0]) / (times[2] - times[0]) if times[2] > times[0] else math.inf
+        if times[2] + _waiting(world, key) / pace > looks[0][0] + 1:
+            world.outgrown[key] = world.freed[key]
+
+
+def _somebody_will_look(world: World, key: OriginKey) -> None:
+    """A queue for streams is looked at again, and soon: twice within what is the longest patience."""
+    origin = world.scheduler._origins[key]
+    assert origin.watch is not None, "nobody looks at the queue"
+    times = [at for at, _ in world.looks[key]]
+    longest = min(max(world.dial_times[key], 0.05), 0.25) / 2 * (1 + 1 / 32)
+    assert _due(world)[origin] <= times[-1] + longest + 1e-6, "nobody will look at the queue for long"
+
+
+def may_dial(world: World, key: OriginKey) -> bool:
+    """Tell whether nothing speaks against a dial but patience."""
     wires = alive(world, key)
     dialing = [wire for wire in wires if wire.dialing]
     shared = [wire for wire in wires if wire.connection.phase is Phase.OPEN and wire.multiplexed]
     if key in world.doubtful:
         return False
-    if world.scheduler._origins[key] in _due(world):  # it backs off, or did and the clock is late
+    origin = world.scheduler._origins[key]
+    if world.now < origin.retry_at:
+        return False
+    if origin.watch is None and origin in _due(world):  # it did back off, and the clock is late
         return False
     if len(wires) >= world.per_origin(key.lane):
         return False
@@ -291,7 +356,7 @@ def _has_room(world: World, lane: str) -> bool:
 
 def _free(world: World, key: OriginKey) -> bool:
     wires = [wire for wire in alive(world, key) if wire.multiplexed and wire.connection.phase is Phase.OPEN]
-    return any(len(wire.holders) < wire.allowed for wire in wires)
+    return any(wire.has_room for wire in wires)
 
 
 def _nothing_is_closed_for_nothing(world: World) -> None:

@@ -14,22 +14,24 @@ its own, so that the scheduler's are not believed.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
 from pool_manager.config import Lane, Limits, PoolConfig
+from pool_manager.core.effects import Close, Dial, Wake
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import TransportFailure
-from pool_manager.core.origins import Connection, OriginKey, Phase, Place, Speaks, Ticket
-from pool_manager.core.scheduler import Close, Dial, Scheduler, Wake
-from tests.support.recount import recount
+from pool_manager.core.origins import Connection, OriginKey, Phase, Place, Speaks, Ticket, Watch
+from pool_manager.core.scheduler import Scheduler
+from tests.support.recount import look, recount, watch
 
 T = TypeVar("T")
 
 START: Final = 1_000.0  # a monotonic clock that has run for a while
 GRACE: Final = 5.0  # rule 4, said a second time
 FIRST_STREAMS: Final = 100  # rule 8, likewise
+MAX_REFUSED: Final = 2  # rule 11b, likewise
 
 
 class Wire:
@@ -44,6 +46,8 @@ class Wire:
         self.holders: list[Caller] = []
         self.given = 0  # requests that were sent on it, and those that may be
         self.drained = False  # there is a reason to hand it out no more
+        self.suspended = False  # its server was asked whether it is there
+        self.refused = 0  # streams
         self.orphan_since: float | None = None
         self.begun = self.last_used = world.now
         self.opened = 0.0
@@ -63,6 +67,7 @@ class Wire:
             world.act(lambda: world.scheduler.dial_failed(self.connection, world.now, error))
             return
         self.open, self.multiplexed, self.opened, self.last_used = True, h2, world.now, world.now
+        world.dial_times[self.key] = world.now - self.begun
         world.doubtful.pop(self.key, None)
         world.known[self.key] = (Speaks.HTTP2 if h2 else Speaks.HTTP1, world.streams_of(self.key))
         self.allowed = min(world.streams_of(self.key), FIRST_STREAMS, world.max_streams) if h2 else 1
@@ -90,6 +95,27 @@ class Wire:
         """Have the connection break by itself."""
         self.open, self.closed = False, True
         self.world.act(lambda: self.world.scheduler.lost(self.connection, self.world.now))
+
+    def refuse(self) -> None:
+        """Have the server refuse a stream."""
+        self.refused += 1
+        self.drained |= self.refused >= MAX_REFUSED
+        self.world.act(lambda: self.world.scheduler.refused(self.connection, self.world.now))
+
+    def suspend(self) -> None:
+        """Have its server asked whether it is there."""
+        self.suspended = True
+        self.world.act(lambda: self.world.scheduler.suspend(self.connection))
+
+    def resume(self) -> None:
+        """Have it answer."""
+        self.suspended = False
+        self.world.act(lambda: self.world.scheduler.resume(self.connection, self.world.now))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may have it."""
+        return not self.suspended and len(self.holders) < self.allowed
 
     def want_open(self) -> None:
         """Expect that it was not closed."""
@@ -162,6 +188,7 @@ class Caller:
         world.may_be_closed = None if own is None else world.wires[own]
         if not self.left and wire is not None:
             wire.holders.remove(self)
+            world.freed[self.key] += wire.connection.phase is Phase.OPEN
             if not how.get("used", True):
                 wire.given -= 1
             else:
@@ -213,6 +240,12 @@ class World:
         self.ticking = False  # in `tick` now
         self.may_be_closed: Wire | None = None  # a dial that this very step may end
         self.queued: set[Ticket] = set()  # who waited before the last step
+        self.freed: Counter[OriginKey] = Counter()  # requests that gave an open connection back
+        self.outgrown: dict[OriginKey, int] = {}  # how many had when one more was worth it (rule 9)
+        self.dial_times: dict[OriginKey, float] = {}
+        self.watches: dict[OriginKey, Watch] = {}
+        self.retries: dict[OriginKey, float] = {}
+        self.looks: dict[OriginKey, list[tuple[float, int]]] = {}  # when, and how many had
         self.begun: list[Wire] = []  # dials of the last step
         self.ended: list[Wire] = []  # what the last step closed
 
@@ -245,6 +278,14 @@ class World:
         """Expect that no dial is under way that no test has asked for."""
         assert not self.undialed, f"was dialed: {[*self.undialed]}"
 
+    def want_growth(self, host: str | None = None) -> Wire:
+        """Expect that a dial is begun when two looks have shown that the queue stands (rule 9)."""
+        self.want_no_dial()
+        self.after(0.13)
+        self.want_no_dial()
+        self.after(0.13)
+        return self.want_dial(host)
+
     def connected(self, host: str = "a", *, h2: bool = False, **kwargs: Any) -> tuple[Caller, Wire]:
         """Ask for a connection and have it dialed."""
         caller = self.request(host, **kwargs)
@@ -267,6 +308,7 @@ class World:
 
     def tick(self) -> None:
         """Do what is due."""
+        look(self)
         self.ticking = True
         self.act(lambda: self.scheduler.tick(self.now))
         self.ticking = False
@@ -340,6 +382,7 @@ class World:
         assert wire.open, "handed out though not open"
         assert not wire.drained, "handed out though it drains"
         assert len(wire.holders) < wire.allowed, "handed out without a free slot"
+        assert not wire.suspended, "handed out though nobody may be there"
         assert wire.given < self.limits.max_requests_per_connection
         fresh = wire.holders or not wire.given or wire.last_used == self.now
         assert fresh or self.now < wire.last_used + self.kept_for(wire), "expired"
@@ -379,6 +422,7 @@ class World:
                 wire.orphan_since = self.now if wire.orphan_since is None else wire.orphan_since
             else:
                 wire.orphan_since = None
+        watch(self)
         for key, deciding in [*self.doubtful.items()]:
             if not any(wire.dialing for wire in deciding):
                 del self.doubtful[key]

@@ -15,15 +15,18 @@ import functools
 import math
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.effects import Dial, Effect, Wake
+from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
-from pool_manager.core.messages import AsyncResponse, Request, Seconds, TransportFailure
+from pool_manager.core.messages import AsyncResponse, Request, TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Attempt, Replays
-from pool_manager.core.scheduler import Dial, Effect, Scheduler, Wake
+from pool_manager.core.scheduler import Scheduler
+from pool_manager.core.waits import too_late, wait_of
 from pool_manager.runtimes.dialing import Address, Dialer
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter, Outbox
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
@@ -35,10 +38,9 @@ from pool_manager.runtimes.on_asyncio.uploading import upload
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, RequestRecord
 
-_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
-
-# Rule 13: what expires together is closed together, and the loop is not woken for each.
-_SHORTEST_NAP: Final = 0.09
+# Rule 13: what falls due together is done together, and the loop is not woken for each. Queues are looked at
+# every 25 ms (rule 9).
+_SHORTEST_NAP: Final = 0.01
 
 _SWITCHING: Final = 101
 
@@ -93,7 +95,7 @@ class AsyncioEngine:
 
             PoolError: The pool is closed or overloaded.
         """
-        key = _key_of(request)
+        key = key_of(request)
         replays, number = Replays(), None
         while True:
             exchange = Exchange(self.loop, self.timers, request, self._ask(key, number))
@@ -140,26 +142,22 @@ class AsyncioEngine:
         once for both.
         """
         request, ticket = exchange.request, exchange.ticket
-        timeouts = request.timeouts
-        connect, pool = _or_inf(timeouts.get("connect")), _or_inf(timeouts.get("pool"))
         ticket.waiter = exchange
         exchange.is_eager = tracer is None
+        if self.scheduler.deadlines.next < self._alarm_at:
+            self._set_alarm()  # the queue is looked at while it stands
         if tracer is not None:
             await tracer.waiting(request)
         now = ticket.asked
         while ticket.connection is None:
             if ticket.error is not None:
                 raise ticket.error
-            since = self.scheduler.dial_begun(ticket)
-            queue_left = pool - (now - ticket.asked)
-            left = queue_left if since is None else since + connect - now
-            if left <= 0:
-                self._leave_queue(ticket, dialing=since is not None)
-                raise _too_late(request, dialing=since is not None)
-            if since is not None and queue_left > 0:
-                left = min(left, queue_left)  # the dial may have ended by then
-            if not await exchange.sleep(left) and exchange.started:
-                raise exchange.too_slow(timeouts.get("read"))
+            wait = wait_of(ticket, self.scheduler.dial_begun(ticket), request.timeouts, now)
+            if wait.is_over:
+                self._leave_queue(ticket, dialing=wait.dialing)
+                raise too_late(request, wait)
+            if not await exchange.sleep(wait.seconds) and exchange.started:
+                raise exchange.too_slow(request.timeouts.get("read"))
             now = self.now()
         if exchange.failure is not None and not exchange.started:
             raise exchange.failure
@@ -373,44 +371,3 @@ class AsyncioEngine:
         """Close every connection, and let the loop see to it before this returns."""
         self.abandon()
         await asyncio.sleep(0)
-
-
-def _key_of(request: Request) -> OriginKey:
-    """
-    Say who may share a connection with *request*.
-
-    Raises:
-        TransportFailure: "UnsupportedProtocol": nobody, as it is not HTTP.
-    """
-    port = _PORTS.get(request.scheme)
-    if port is None:
-        raise TransportFailure(
-            "UnsupportedProtocol", f"Request URL has an unsupported protocol {request.scheme + '://'!r}."
-        )
-    server_name = request.extensions.get("sni_hostname")
-    if isinstance(server_name, bytes):
-        server_name = server_name.decode("ascii")
-    if server_name is not None and not isinstance(server_name, str):
-        raise TransportFailure(
-            "LocalProtocolError", f"sni_hostname must be a string, not {type(server_name).__name__}"
-        )
-    return OriginKey(
-        request.scheme,
-        request.host,
-        port if request.port is None else request.port,
-        server_name,
-        request.lane,
-    )
-
-
-def _or_inf(seconds: Seconds) -> float:
-    return math.inf if seconds is None else seconds
-
-
-def _too_late(request: Request, *, dialing: bool) -> TransportFailure:
-    timeouts: Mapping[str, Seconds] = request.timeouts
-    if dialing:
-        return TransportFailure(
-            "ConnectTimeout", f"no connection to {request.host} in {timeouts.get('connect')} s"
-        )
-    return TransportFailure("PoolTimeout", f"no connection came free in {timeouts.get('pool')} s")

@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
+from pool_manager.core.leftovers import DRAIN_TIME, MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
@@ -14,10 +15,6 @@ from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 # Bytes of an answer that are kept for a caller who does not read; below the second, more are taken.
 HIGH_WATER: Final = 1024 * 1024
 LOW_WATER: Final = 256 * 1024
-
-# Rule 16: an answer that nobody wants is read to its end if that is near, so that the connection lives on.
-MAX_DRAINED: Final = 256 * 1024
-DRAIN_TIME: Final = 0.05
 
 # Parts of a request up to this many bytes are written as one: two system calls cost more than a copy.
 JOINED: Final = 64 * 1024
@@ -114,12 +111,10 @@ class Http1Carrier(Carrier):
         if exchange is not self._current:
             self.leave(exchange, reusable=False)
             return
-        left = self._http.body_left
         if (
             exchange.is_over
-            or not (exchange.status and exchange.written and self._http.is_reusable)
-            or (left is not None and left > MAX_DRAINED)
             or self._switched
+            or not (exchange.status and exchange.written and is_worth_reading(self._http))
         ):
             self._break()
             return

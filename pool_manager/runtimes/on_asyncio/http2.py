@@ -20,22 +20,11 @@ from pool_manager.core.http2_events import (
     StreamInformational,
     Writable,
 )
+from pool_manager.core.liveness import PING_PATIENCE, Liveness, Sign
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
-
-# Rule 14: seconds without a frame, with streams open, until a PING asks whether anybody is there; seconds
-# for the answer; and for it after a request has waited in vain.
-PING_AFTER: Final = 30.0
-PING_PATIENCE: Final = 15.0
-SUSPICION: Final = 1.0
-
-# Rule 11b: refusals after which a connection takes no new stream.
-MAX_REFUSED: Final = 2
-
-# RFC 9113, 7: how a server says that it was sent too many PINGs.
-ENHANCE_YOUR_CALM: Final = 0xB
 
 # A body up to this many bytes goes along with the head of its request.
 SHORT_BODY: Final = 64 * 1024
@@ -57,11 +46,8 @@ class Http2Carrier(Carrier):
         self._uploading: dict[Exchange, None] = {}  # who was served longest ago first
         self._flushing = False
         self._unwritten = 0  # bytes of bodies since the last flush
-        self._pinger: asyncio.TimerHandle | None = None
-        self._ping_after = PING_AFTER
-        self._ping_is_out = self._is_suspected = False
-        self._refused = 0
-        self._frames_seen = 0
+        self._liveness = Liveness()
+        self._next_look: asyncio.TimerHandle | None = None
         self._http.initiate()
         self._flush()
 
@@ -92,7 +78,7 @@ class Http2Carrier(Carrier):
         else:
             self._uploading[exchange] = None
         self._flush_soon()
-        if self._pinger is None:
+        if self._next_look is None:
             self._watch()
 
     def _takes_along(self, stream: int, body: bytes) -> bool:
@@ -131,9 +117,11 @@ class Http2Carrier(Carrier):
             self.leave(exchange)
             return
         is_free = self._http.reset(exchange.stream)
-        if self._is_suspected:
-            self._is_suspected = False
-            self._await_life(SUSPICION, ping=is_free)  # else the reset has brought a PING along
+        if self._liveness.is_suspected:
+            if is_free:  # else the reset has brought a PING along
+                self._http.ping()
+            self._liveness.ask(self.owner.now(), self._http.frames_received, suspicious=True)
+            self._await_answer()
         self._flush_soon()
         self._leave_by_reset(exchange, is_free=is_free)
 
@@ -146,13 +134,14 @@ class Http2Carrier(Carrier):
 
     def suspect(self) -> None:
         """Ask whether anybody is there (rule 14): one request waited in vain, and others may."""
-        self._is_suspected = not (self._ping_is_out or self.is_lost)
+        if not self.is_lost:
+            self._liveness.suspect()
 
     def fail_all(self, failure: TransportFailure) -> None:
         """Fail the exchanges that are not over, each with an error of its own."""
-        if self._pinger is not None:
-            self._pinger.cancel()
-            self._pinger = None
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         exchanges = [*self._exchanges.values(), *self._resetting.values()]
         self._exchanges.clear()
         self._resetting.clear()
@@ -187,8 +176,8 @@ class Http2Carrier(Carrier):
     def data_received(self, data: bytes) -> None:
         """Take what came, of whichever streams."""
         self._take_all(self._http.receive(data))
-        if self._ping_is_out and self._http.frames_received != self._frames_seen:
-            self._take_pong()
+        if self._liveness.has_heard(self._http.frames_received):
+            self._take_answer()
         if self._http.failure is not None and not self.is_lost:
             self._flush()
             self.give_up(self._http.failure)
@@ -248,7 +237,7 @@ class Http2Carrier(Carrier):
             case Drain(code, debug):
                 self._drain(code, debug)
             case Pong():
-                self._take_pong()
+                self._take_answer()
 
     def _take_part(self, exchange: Exchange, event: StreamData) -> None:
         if event.data:
@@ -268,62 +257,57 @@ class Http2Carrier(Carrier):
     def _fail(self, exchange: Exchange, event: StreamFailed) -> None:
         del self._exchanges[exchange.stream]
         self._uploading.pop(exchange, None)
-        self._refused += event.refused
-        if self._refused >= MAX_REFUSED:
-            self.owner.scheduler.drain(self.connection, self.owner.now())
+        if event.refused:
+            self.owner.scheduler.refused(self.connection, self.owner.now())
         exchange.fail(event.failure, unprocessed=event.unprocessed)
         self.leave(exchange)
 
     def _drain(self, code: int, debug: bytes) -> None:
-        if code == ENHANCE_YOUR_CALM and b"ping" in debug:
-            self._ping_after *= 2
+        self._liveness.take_goaway(code, debug)
         self.owner.scheduler.drain(self.connection, self.owner.now())
         self.owner.carry_out()
 
     # Rule 14: is anybody there?
 
     def _watch(self) -> None:
-        """Look again later whether frames have come."""
-        if self._pinger is not None:
-            self._pinger.cancel()
-            self._pinger = None
-        if self._exchanges and not self.is_lost:
-            self._frames_seen = self._http.frames_received
-            self._pinger = self.owner.loop.call_later(self._ping_after, self._look)
+        if not self.is_lost:
+            self._liveness.watch(self.owner.now(), self._http.frames_received)
+            self._look_later()
 
     def _look(self) -> None:
-        self._pinger = None
-        if self._exchanges and self._http.frames_received == self._frames_seen:
-            self._await_life(PING_PATIENCE)
-        else:
-            self._watch()
+        owner, frames = self.owner, self._http.frames_received
+        match self._liveness.look(owner.now(), frames, streams=bool(self._exchanges)):
+            case Sign.NOTHING:
+                pass
+            case Sign.SILENT:
+                self._http.ping()
+                self._await_answer()
+                self._flush_soon()
+            case Sign.ALIVE:
+                owner.scheduler.resume(self.connection, owner.now())
+            case Sign.DOUBTFUL:
+                owner.scheduler.drain(self.connection, owner.now())
+            case Sign.DEAD:
+                self.give_up(TransportFailure("ReadError", f"no answer to a PING for {PING_PATIENCE} s"))
+        owner.carry_out()
+        self._look_later()
 
-    def _await_life(self, patience: float, *, ping: bool = True) -> None:
-        """Ask whether anybody is there; no new stream until somebody has answered."""
-        if ping:
-            self._http.ping()
-        self._ping_is_out = True
+    def _await_answer(self) -> None:
         self.owner.scheduler.suspend(self.connection)
-        self._flush_soon()
-        if self._pinger is not None:
-            self._pinger.cancel()
-        self._frames_seen = self._http.frames_received
-        self._pinger = self.owner.loop.call_later(patience, self._judge, patience)
+        self._look_later()
 
-    def _take_pong(self) -> None:
-        """Somebody is there."""
-        self._ping_is_out = False
-        self.owner.scheduler.resume(self.connection, self.owner.now())
-        self.owner.carry_out()
-        self._watch()
+    def _take_answer(self) -> None:
+        owner = self.owner
+        now, streams = owner.now(), bool(self._exchanges)
+        self._liveness.take_answer(now, self._http.frames_received, streams=streams)
+        owner.scheduler.resume(self.connection, now)
+        owner.carry_out()
+        self._look_later()
 
-    def _judge(self, patience: float) -> None:
-        """Any frame counts as life; without one nobody is there."""
-        self._pinger = None
-        if self._http.frames_received != self._frames_seen:
-            self._take_pong()
-        elif patience == SUSPICION:
-            self.owner.scheduler.drain(self.connection, self.owner.now())
-            self.owner.carry_out()
-        else:
-            self.give_up(TransportFailure("ReadError", f"no answer to a PING for {patience} s"))
+    def _look_later(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if self._liveness.is_watching and not self.is_lost:
+            seconds = self._liveness.due - self.owner.now()
+            self._next_look = self.owner.loop.call_later(seconds, self._look)

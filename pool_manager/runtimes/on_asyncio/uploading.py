@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
+from pool_manager.core.leftovers import refuses_the_rest
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 
@@ -41,7 +42,7 @@ async def upload(exchange: Exchange) -> None:
 
 def is_needless(exchange: Exchange) -> bool:
     """Tell whether nobody waits for the rest: the answer is there, or an error is on its way."""
-    return exchange.is_over or exchange.left or exchange.status >= 400  # noqa: PLR2004
+    return exchange.is_over or exchange.left or refuses_the_rest(exchange.status)
 
 
 class _Way:

@@ -1,0 +1,42 @@
+"""Who may share a connection with whom (rule 1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pool_manager.core.messages import Request, TransportFailure
+from pool_manager.core.origins import OriginKey
+
+# RFC 9110, 4.2, and RFC 6455, 3.
+PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+
+
+def key_of(request: Request) -> OriginKey:
+    """
+    Say who may share a connection with *request*.
+
+    Raises:
+        TransportFailure: "UnsupportedProtocol": nobody, as it is not HTTP. "LocalProtocolError": its
+            `sni_hostname` is not a name.
+    """
+    port = PORTS.get(request.scheme)
+    if port is None:
+        raise TransportFailure(
+            "UnsupportedProtocol", f"Request URL has an unsupported protocol {request.scheme + '://'!r}."
+        )
+    server_name = request.extensions.get("sni_hostname")
+    if server_name is not None and not isinstance(server_name, str):
+        server_name = _text(server_name)
+    return OriginKey(
+        request.scheme,
+        request.host,
+        port if request.port is None else request.port,
+        server_name,
+        request.lane,
+    )
+
+
+def _text(server_name: object) -> str:
+    if isinstance(server_name, bytes) and server_name.isascii():
+        return server_name.decode("ascii")
+    raise TransportFailure("LocalProtocolError", f"sni_hostname must be a string, not {server_name!r}")

@@ -1,0 +1,198 @@
+"""
+The open connections of a pool: where one is found, how long it is kept, how it ends (rules 6, 8, 10 and 13).
+
+Nobody is asked here who waits for what: that is for `scheduler.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Final
+
+from pool_manager.config import Limits
+from pool_manager.core.deadlines import Deadlines
+from pool_manager.core.dials import Dials
+from pool_manager.core.effects import Close, Effect
+from pool_manager.core.origins import Connection, Origin, Phase, Place, Ticket
+from pool_manager.core.room import Room
+
+# Rule 11b: refusals after which a connection takes no new stream.
+MAX_REFUSED: Final = 2
+
+# Rule 13: connections made in one moment do not age in one moment.
+AGE_JITTER: Final = 0.05
+
+# Rule 13: seconds by which a connection is given up before the server may close it.
+SERVER_MARGIN: Final = 1.0
+
+
+class Stock:
+    """
+    The connections of one pool from the end of their dials.
+
+    Args:
+        limits: How long they are kept, and how many requests they carry.
+
+        room: Where they are counted, and idle ones lined up.
+
+        dials: Those that are being opened; to close one of them is to end its dial.
+
+        deadlines: Where it is noted when an idle one ends.
+
+        effects: Where it is noted that one is to be closed.
+
+        rng: Where jitter comes from.
+
+    Attributes:
+        opened: How many there were, ever.
+
+        reused: How many requests had one that had carried a request before.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        room: Room,
+        dials: Dials,
+        deadlines: Deadlines[Connection | Origin],
+        *,
+        effects: list[Effect],
+        rng: random.Random,
+    ) -> None:
+        self._limits, self._room, self._dials = limits, room, dials
+        self._deadlines, self._effects, self._random = deadlines, effects, rng
+        self.opened = self.reused = 0
+
+    # How one comes and is handed out
+
+    def add(self, connection: Connection, now: float, *, multiplexed: bool) -> None:
+        """Take a connection that is open."""
+        origin = connection.origin
+        self.opened += 1
+        connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
+        connection.opened = connection.idle_since = now
+        connection.streams = self._dials.hoped_for(origin) if multiplexed else 1
+        age = self._limits.max_connection_age
+        connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
+        origin.usable += 1
+        origin.usable_shared += multiplexed
+
+    def find(self, origin: Origin, now: float) -> Connection | None:
+        """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
+        while origin.idle:
+            connection = next(reversed(origin.idle))
+            if now >= connection.idle_until:
+                self.close(connection)
+            else:
+                self._rouse(connection)
+                return connection
+        while (shared := origin.oldest_shared()) is not None:
+            if now >= shared.ages and shared.requests:
+                self.drain(shared)
+            elif not shared.in_use and now >= shared.idle_until:
+                self.close(shared)
+            else:
+                return shared
+        return None
+
+    def hand(self, connection: Connection, ticket: Ticket, now: float) -> None:
+        """Reserve a place on *connection* for *ticket* (rule 8)."""
+        ticket.connection, ticket.place = connection, Place.CONNECTION
+        if not connection.in_use:
+            if connection.requests:
+                ticket.idle_for = now - connection.idle_since
+            if connection.multiplexed:
+                self._rouse(connection)
+        connection.in_use += 1
+        connection.requests += 1
+        if connection.requests > 1:
+            self.reused += 1
+        if connection.requests >= self._limits.max_requests_per_connection:
+            self.drain(connection)
+
+    # How it is given back and kept
+
+    def take_back(
+        self, connection: Connection, now: float, *, used: bool, reusable: bool, keep_alive: float | None
+    ) -> bool:
+        """Take one request off *connection*; tell whether another may have the place."""
+        connection.in_use -= 1
+        if used:
+            connection.idle_since, connection.idle_until = now, math.inf
+            connection.keep_alive = math.inf if keep_alive is None else keep_alive
+        else:
+            connection.requests -= 1
+        if connection.phase is Phase.OPEN:
+            connection.origin.freed += 1
+            if not (reusable or connection.multiplexed):
+                self.close(connection)
+            elif now >= connection.ages:
+                self.drain(connection)
+            elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
+                self.close(connection)  # it was handed out in time, but nobody has used it since
+            else:
+                return True
+        elif connection.phase is Phase.DRAINING and not connection.in_use:
+            self.close(connection)
+        return False
+
+    def rest(self, connection: Connection, now: float) -> None:
+        """Keep *connection* for later; how many are kept is for others to say (rules 6 and 13)."""
+        seconds = self._time_left(connection, now)
+        if seconds <= 0:
+            self.close(connection)
+            return
+        connection.idle_until = now + seconds
+        self._room.rest(connection)
+        if seconds != math.inf:
+            self._deadlines.set(connection, now, seconds)
+
+    def _time_left(self, connection: Connection, now: float) -> float:
+        """Tell for how many seconds *connection* may go on being unused."""
+        server = connection.keep_alive
+        server = max(server - SERVER_MARGIN, server / 2)
+        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
+        return min(kept, connection.ages - now)
+
+    def _rouse(self, connection: Connection) -> None:
+        """Take *connection* from the idle ones, if it is one."""
+        if self._room.rouse(connection):
+            self._deadlines.discard(connection)
+
+    # How it ends
+
+    def refuse(self, connection: Connection) -> None:
+        """Know that its server refused a stream; one that does so often is handed out no more (rule 11b)."""
+        connection.refused += 1
+        if connection.refused >= MAX_REFUSED:
+            self.drain(connection)
+
+    def drain(self, connection: Connection) -> None:
+        """Hand *connection* out no more; close it when the last request has left (rule 10)."""
+        if connection.phase is not Phase.OPEN:
+            return
+        self._retire(connection)
+        connection.phase = Phase.DRAINING
+        if not connection.in_use:
+            self.close(connection)
+
+    def close(self, connection: Connection) -> None:
+        """Have *connection* closed, or its dial ended."""
+        self.drop(connection)
+        self._effects.append(Close(connection))
+
+    def drop(self, connection: Connection) -> None:
+        """Count *connection* no more: it is closed, or to be closed."""
+        if connection.phase is Phase.DIALING:
+            self._dials.end(connection)
+        elif connection.phase is Phase.OPEN:
+            self._retire(connection)
+        connection.phase = Phase.CLOSED
+        self._room.leave(connection)
+
+    def _retire(self, connection: Connection) -> None:
+        """Take an open connection out of where it would be found."""
+        self._rouse(connection)
+        connection.origin.usable -= 1
+        connection.origin.usable_shared -= connection.multiplexed
