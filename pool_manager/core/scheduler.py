@@ -283,8 +283,15 @@ class Scheduler:
             self._settle(connection.origin, now)
 
     def lost(self, connection: Connection, now: float) -> None:
-        """Take the news that the connection is no more. Requests on it leave by themselves."""
+        """
+        Take the news that the connection is no more. Requests on it leave by themselves.
+
+        If one that had served before ends under a request, idle ones are closed with it: a server that was
+        restarted ends them all, and whoever is sent again (rule 11c) must not meet the next dead one.
+        """
         if connection.phase is not Phase.CLOSED:
+            if connection.in_use and connection.requests > 1:
+                self._stock.close_idle(connection.origin)
             self._stock.drop(connection)
             self._settle(connection.origin, now)
 

@@ -177,6 +177,11 @@ class Stock:
         if not connection.in_use:
             self.close(connection)
 
+    def close_idle(self, origin: Origin) -> None:
+        """Close the HTTP/1.1 connections of *origin* that nobody holds."""
+        for connection in [*origin.idle]:
+            self.close(connection)
+
     def close(self, connection: Connection) -> None:
         """Have *connection* closed, or its dial ended."""
         self.drop(connection)

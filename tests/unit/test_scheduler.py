@@ -52,6 +52,23 @@ def test_a_connection_in_use_is_not_shared() -> None:
     assert first is not second
 
 
+@pytest.mark.parametrize("in_use", [True, False], ids=["under a request", "idle"])
+def test_who_is_sent_again_meets_no_dead_neighbour(in_use: bool) -> None:
+    """A server that ends a used connection under a request may have ended the idle ones: they are closed."""
+    pool = World()
+    callers = [pool.connected(), pool.connected()]
+    for caller, _ in callers:
+        caller.finish()
+    (_, idle), (_, lost) = callers
+    if in_use:
+        pool.request().want(lost)
+    lost.lose()
+    if in_use:
+        idle.want_closed()
+    else:
+        idle.want_open()
+
+
 def test_over_the_limit_of_streams_a_second_connection_is_opened() -> None:
     """A third request at two streams has another connection; with room on both, the oldest is taken."""
     pool = World()
