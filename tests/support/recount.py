@@ -370,5 +370,9 @@ def _nothing_is_closed_for_nothing(world: World) -> None:
         idle = sum(other.open and not other.holders for other in alive(world))
         surplus = idle + 1 > world.limits.max_keepalive_connections
         raced = not wire.given and _free(world, wire.key)
+        distrusted = wire.key == world.distrusted and not wire.multiplexed
         somebody = bool(world.begun) or wire.given == 0
-        assert expired or aged or surplus or raced or somebody, "closed for no reason"
+        assert expired or aged or surplus or raced or distrusted or somebody, "closed for no reason"
+    if world.distrusted is not None:
+        kept = [wire for wire in alive(world, world.distrusted) if wire.open and not wire.multiplexed]
+        assert all(wire.holders for wire in kept), "may be as dead as another"

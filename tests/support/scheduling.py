@@ -94,7 +94,10 @@ class Wire:
     def lose(self) -> None:
         """Have the connection break by itself."""
         self.open, self.closed = False, True
+        if self.holders and self.given > 1:
+            self.world.distrusted = self.key
         self.world.act(lambda: self.world.scheduler.lost(self.connection, self.world.now))
+        self.world.distrusted = None
 
     def refuse(self) -> None:
         """Have the server refuse a stream."""
@@ -238,6 +241,7 @@ class World:
         self.closing = False  # `close` was called
         self.resetting = False  # in `reset` now
         self.ticking = False  # in `tick` now
+        self.distrusted: OriginKey | None = None  # whose connection ends under a request now
         self.may_be_closed: Wire | None = None  # a dial that this very step may end
         self.queued: set[Ticket] = set()  # who waited before the last step
         self.freed: Counter[OriginKey] = Counter()  # requests that gave an open connection back
