@@ -131,18 +131,22 @@ def answer_type(library: Any) -> type:
 
     class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only
         def read(self) -> bytes:
-            if not hasattr(self, "_content") and self._take_whole():
-                self.close()
+            if not hasattr(self, "_content"):
+                if self._take_whole():
+                    self.close()
+                else:
+                    theirs.read(self)
                 self._unwind()
-                return self._content
-            return cast("bytes", theirs.read(self))
+            return self._content
 
         async def aread(self) -> bytes:
-            if not hasattr(self, "_content") and self._take_whole():
-                await self.aclose()
+            if not hasattr(self, "_content"):
+                if self._take_whole():
+                    await self.aclose()
+                else:
+                    await theirs.aread(self)
                 self._unwind()
-                return self._content
-            return cast("bytes", await theirs.aread(self))
+            return self._content
 
         def __reduce__(self) -> tuple[object, ...]:
             # A pickle of it is one of the library's: whoever reads it need not know of us.
