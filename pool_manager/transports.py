@@ -29,7 +29,7 @@ from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
 from pool_manager.runtimes import loops
-from pool_manager.runtimes.on_asyncio.upgraded import UpgradedStream
+from pool_manager.runtimes.upgrading import Upgraded
 
 _Route: TypeAlias = tuple[Any, Share]  # a URLPattern of the library, and whom what matches shares with
 
@@ -152,7 +152,7 @@ class Face:
         extensions = response.extensions
         extensions["pool_manager"] = response.record
         upgraded = extensions.get("network_stream")
-        if isinstance(upgraded, UpgradedStream):
+        if isinstance(upgraded, Upgraded):
             upgraded.translate = self.stream_failure
         return self.response_type(
             response.status, headers=response.headers, stream=stream, extensions=extensions

@@ -11,19 +11,24 @@ from typing import Final
 from pool_manager.config import PoolConfig, SocketOption
 from pool_manager.runtimes.racing import AddressInfo
 
-_BUSY: Final = 0.01  # seconds until a Unix socket whose queue was full is tried again
+BUSY: Final = 0.01  # seconds until a Unix socket whose queue was full is tried again
 
 
 class Connector:
-    """Connects sockets for one pool. A socket that cannot be is closed, also on cancellation."""
+    """
+    Connects sockets for one pool. A socket that cannot be is closed, also on cancellation.
+
+    Attributes:
+        local: The IP address to connect from, if that matters.
+    """
 
     def __init__(self, config: PoolConfig) -> None:
         self._options = config.socket_options
-        self._local = config.local_address
+        self.local = config.local_address
 
     def may_reach(self, info: AddressInfo) -> bool:
         """Whether an address is of the same IP version as the one to connect from."""
-        return self._local is None or info[0] == _family_of(self._local)
+        return self.local is None or info[0] == _family_of(self.local)
 
     async def tcp(self, info: AddressInfo) -> socket.socket:
         """
@@ -32,14 +37,28 @@ class Connector:
         Raises:
             OSError: It cannot be done.
         """
-        family, kind, protocol, _, there = info
+        connection = self.prepared(info)
+        try:
+            await asyncio.get_running_loop().sock_connect(connection, info[4])
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def prepared(self, info: AddressInfo) -> socket.socket:
+        """
+        Make a socket that is ready to connect to one address, and does not block.
+
+        Raises:
+            OSError: It cannot be done.
+        """
+        family, kind, protocol, _, _ = info
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(0)
             _set(connection, self._options)  # TCP_NODELAY is what both loops set
-            if self._local is not None:
-                _bind(connection, self._local)
-            await asyncio.get_running_loop().sock_connect(connection, there)
+            if self.local is not None:
+                _bind(connection, self.local)
         except BaseException:
             connection.close()
             raise
@@ -52,6 +71,22 @@ class Connector:
         Raises:
             OSError: It cannot be done, on this platform or at all.
         """
+        connection = self.prepared_unix()
+        try:
+            while not connected(connection, path):  # noqa: ASYNC110 - nobody tells when there is room
+                await asyncio.sleep(BUSY)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def prepared_unix(self) -> socket.socket:
+        """
+        Make a Unix domain socket that is ready to be `connected`, and does not block.
+
+        Raises:
+            OSError: It cannot be done, on this platform or at all.
+        """
         if not hasattr(socket, "AF_UNIX"):
             raise OSError(errno.EAFNOSUPPORT, "this platform has no Unix domain sockets")
         connection = socket.socket(socket.AF_UNIX)
@@ -59,8 +94,6 @@ class Connector:
             connection.settimeout(0)
             # TCP keepalive and its kin mean nothing here, and would be refused.
             _set(connection, tuple(option for option in self._options if option[0] == socket.SOL_SOCKET))
-            while not _connected(connection, path):  # noqa: ASYNC110 - nobody tells when there is room
-                await asyncio.sleep(_BUSY)
         except BaseException:
             connection.close()
             raise
@@ -92,7 +125,7 @@ def _family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _connected(connection: socket.socket, path: str) -> bool:
+def connected(connection: socket.socket, path: str) -> bool:
     """Connect, and tell whether it was done: the kernel never does half of it, as it does with TCP."""
     # Not by the loop: it would take EAGAIN (the queue is full) for a connection that is being made.
     try:

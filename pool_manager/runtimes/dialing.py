@@ -10,60 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-import attrs
-
 from pool_manager.config import PoolConfig
-from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes import tls
+from pool_manager.runtimes.addresses import (
+    ALL_FAILED,
+    Address,
+    all_refused,
+    candidates,
+    check_port,
+    literal,
+    refused,
+    why,
+    why_no_tls,
+)
 from pool_manager.runtimes.connecting import Connector
 from pool_manager.runtimes.flights import Flights
-from pool_manager.runtimes.racing import AddressInfo, first_to_connect, interleaved
+from pool_manager.runtimes.racing import AddressInfo, first_to_connect
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 _Attaching: TypeAlias = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
 
-_MAX_PORT: Final = 65535
 _NEVER: Final = 365 * 24 * 3600.0  # seconds; a loop wants some limit for a handshake, the pool has its own
 _GOODBYE: Final = 2.0  # seconds for the peer to answer our close_notify; with the loops' 30, sockets pile up
-
-# What OpenSSL says of a peer whose first bytes are no TLS.
-_NOT_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
-
-
-@attrs.frozen
-class Address:
-    """
-    Where to connect.
-
-    Attributes:
-        scheme: http, https, ws or wss.
-
-        host: The host, IDNA-encoded, without brackets; an IPv6 address may carry a ``%scope``.
-
-        port: The port.
-
-        server_name: The name to ask for, and to verify, instead of the host (TLS only).
-    """
-
-    scheme: str
-    host: str
-    port: int
-    server_name: str | None = None
-
-    def __str__(self) -> str:
-        """Name it for an error."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def tls_name(self) -> str:
-        """The name for SNI and certificates: no final dot (RFC 6066, 3), and no scope, which is local."""
-        return (self.server_name or self.host).partition("%")[0].removesuffix(".")
 
 
 class Dialer:
@@ -101,7 +74,7 @@ class Dialer:
             # A rehearsal: a name that cannot be asked for is refused before anybody is connected to.
             context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=address.tls_name)
         except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
-            raise _failure(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+            raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
         return context
 
     async def _context(self) -> ssl.SSLContext:
@@ -117,38 +90,23 @@ class Dialer:
         try:
             return await self._connector.unix(path)
         except OSError as error:
-            raise _failure(f"{_ALL_FAILED}: {path} ({_why(error)})") from error
+            raise refused(f"{ALL_FAILED}: {path} ({why(error)})") from error
 
     async def _connect(self, address: Address) -> socket.socket:
-        if not 0 < address.port <= _MAX_PORT:
-            raise _failure(f"cannot connect to {address}: a port is a number from 1 to {_MAX_PORT}")
-        found = await self._resolve(address)
-        candidates = interleaved(info for info in found if self._connector.may_reach(info))
-        if not candidates:
-            local = self._config.local_address or "this machine"
-            raise _failure(f"cannot connect to {address}: it has no address that {local} can reach")
+        check_port(address)
+        tried = candidates(address, await self._resolve(address), self._connector)
         try:
-            return await first_to_connect(candidates, self._connector.tcp)
+            return await first_to_connect(tried, self._connector.tcp)
         except ExceptionGroup as group:
             cause = group.exceptions[0] if len(group.exceptions) == 1 else group
-            raise _failure(_all_failed(address, candidates, group.exceptions)) from cause
+            raise refused(all_refused(address, tried, group.exceptions)) from cause
 
     async def _resolve(self, address: Address) -> Sequence[AddressInfo]:
         key = (address.host, address.port)
         try:
-            return _literal(*key) or await self._look_ups.join(key, lambda: look_up(*key))
+            return literal(*key) or await self._look_ups.join(key, lambda: look_up(*key))
         except (OSError, ValueError) as error:  # ValueError: not ASCII, or a NUL in it
-            raise _failure(f"cannot resolve {address.host}: {_why(error)}") from error
-
-
-def _literal(host: str, port: int) -> Sequence[AddressInfo]:
-    """Give the one address that *host* is, without look-up or thread; nothing if it is a name."""
-    try:
-        return socket.getaddrinfo(
-            host.encode("ascii"), port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
-        )
-    except socket.gaierror:
-        return []
+            raise refused(f"cannot resolve {address.host}: {why(error)}") from error
 
 
 async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
@@ -190,7 +148,7 @@ async def _attach(
         attaching.result()
     except OSError as error:
         what = "the connection to" if context is None else "TLS with"
-        raise _failure(f"{what} {address} failed: {_why_no_tls(error)}") from error
+        raise refused(f"{what} {address} failed: {why_no_tls(error)}") from error
     return protocol
 
 
@@ -215,32 +173,3 @@ async def _settled(attaching: _Attaching, connection: socket.socket) -> None:
 def _discard(attaching: _Attaching) -> None:
     if not attaching.cancelled() and attaching.exception() is None:
         attaching.result()[0].abort()
-
-
-# What went wrong, in words. "All connection attempts failed" is what users of httpx know.
-
-_ALL_FAILED: Final = "All connection attempts failed"
-
-
-def _failure(message: str) -> TransportFailure:
-    return TransportFailure("ConnectError", message)
-
-
-def _all_failed(address: Address, tried: Sequence[AddressInfo], errors: Sequence[BaseException]) -> str:
-    reasons: list[str] = []
-    for info, error in zip(tried, errors, strict=True):
-        literal = str(info[4][0])
-        reasons.append(_why(error) if literal == address.host else f"{literal}: {_why(error)}")
-    return f"{_ALL_FAILED}: {address} ({'; '.join(reasons)})"
-
-
-def _why(error: BaseException) -> str:
-    if isinstance(error, OSError) and str(error.strerror).startswith("Connect call failed"):
-        return f"[Errno {error.errno}] {os.strerror(error.errno or 0)}"  # asyncio says where instead of why
-    return str(error) or type(error).__name__
-
-
-def _why_no_tls(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError) and error.reason in _NOT_TLS:
-        return f"{error} (is this a port for plain HTTP?)"
-    return str(error) or "the server hung up during the handshake"

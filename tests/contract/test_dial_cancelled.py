@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pool_manager.core.messages import TransportFailure
-from pool_manager.runtimes.dialing import Address
+from pool_manager.runtimes.addresses import Address
 from tests.support.certificates import Certificates
 from tests.support.dialing import ON_BOTH_LOOPS, Run, Wire, dialer, found, known_names, refusing
 from tests.support.leaks import open_sockets, pending_tasks

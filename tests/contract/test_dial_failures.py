@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from pool_manager.core.messages import TransportFailure
-from pool_manager.runtimes.dialing import Address
+from pool_manager.runtimes.addresses import Address
 from tests.support.certificates import Certificates
 from tests.support.dialing import (
     ON_BOTH_LOOPS,

@@ -15,7 +15,7 @@ import pytest
 
 from pool_manager import PoolConfig
 from pool_manager.runtimes import dialing, tls
-from pool_manager.runtimes.dialing import Address
+from pool_manager.runtimes.addresses import Address
 from tests.support.certificates import Certificates
 from tests.support.dialing import (
     ON_BOTH_LOOPS,

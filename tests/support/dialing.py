@@ -14,7 +14,8 @@ import uvloop
 from pool_manager import PoolConfig
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes import dialing, tls
-from pool_manager.runtimes.dialing import Address, Dialer
+from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.dialing import Dialer
 from tests.support.certificates import Certificates
 from tests.support.listener import GREETING, PATIENCE
 

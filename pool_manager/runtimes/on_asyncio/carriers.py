@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, Phase
@@ -73,7 +73,7 @@ class Carrier(asyncio.Protocol, ABC):
         writer: Who waits to write what is no longer HTTP.
     """
 
-    http_version: ClassVar[bytes]
+    http_version: bytes
 
     def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
         self.owner, self.connection, self.transport = owner, connection, transport

@@ -11,11 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import math
 import random
-import time
-from collections.abc import Callable
 from typing import Any, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
@@ -24,10 +21,12 @@ from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncResponse, Request, TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
-from pool_manager.core.replay import Attempt, Replays
+from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.waits import too_late, wait_of
-from pool_manager.runtimes.dialing import Address, Dialer
+from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
+from pool_manager.runtimes.dialing import Dialer
 from pool_manager.runtimes.on_asyncio.carriers import Carrier, Greeter, Outbox
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 from pool_manager.runtimes.on_asyncio.letting_go import park, sever
@@ -36,21 +35,11 @@ from pool_manager.runtimes.on_asyncio.tracing import Tracer
 from pool_manager.runtimes.on_asyncio.upgraded import UpgradedStream
 from pool_manager.runtimes.on_asyncio.uploading import upload
 from pool_manager.runtimes.tls import ContextCache
-from pool_manager.stats import EngineStats, RequestRecord
+from pool_manager.stats import EngineStats
 
 # Rule 13: what falls due together is done together, and the loop is not woken for each. Queues are looked at
 # every 25 ms (rule 9).
 _SHORTEST_NAP: Final = 0.01
-
-_SWITCHING: Final = 101
-
-# Rule 13: counts the time in which a machine was suspended, where there is such a clock; connections do not
-# survive that.
-_clock: Final[Callable[[], float]] = (
-    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_BOOTTIME")
-    else time.monotonic
-)
 
 
 class AsyncioEngine:
@@ -78,7 +67,7 @@ class AsyncioEngine:
 
     def now(self) -> float:
         """Tell the scheduler's time: while the loop stands still it does, too."""
-        return _clock() - self.timers.stood_still
+        return clock() - self.timers.stood_still
 
     def stats(self) -> EngineStats:
         """How things stand now."""
@@ -103,7 +92,7 @@ class AsyncioEngine:
                 return await self._send(exchange, replays)
             except BaseException as error:
                 self._give_back(exchange)
-                delay = self._delay(error, exchange, replays)
+                delay = delay_of(error, exchange, replays, self._random)
                 if delay is None:
                     raise
             number = exchange.ticket.number
@@ -186,50 +175,15 @@ class AsyncioEngine:
             self.scheduler.leave(exchange.ticket, self.now(), used=False)
         self.carry_out()
 
-    def _delay(self, error: BaseException, exchange: Exchange, replays: Replays) -> float | None:
-        """Give the seconds after which the request is sent again, or None."""
-        if not isinstance(error, TransportFailure):
-            return None
-        connection, started, request = exchange.ticket.connection, exchange.started, exchange.request
-        attempt = Attempt(
-            kind=error.kind,
-            written=started,
-            unprocessed=started and exchange.unprocessed,
-            reused=started and connection is not None and connection.requests > 1,
-            begun=started and exchange.begun,
-            repeatable=not started or isinstance(request.body, bytes),
-        )
-        return replays.delay(request, attempt, self._random)
-
     def _answer(self, exchange: Exchange, attempts: int) -> AsyncResponse:
-        ticket, carrier = exchange.ticket, exchange.carrier
-        connection = carrier.connection
-        first = connection.requests == 1
-        extensions: dict[str, object] = {
-            "http_version": carrier.http_version,
-            "network_stream": carrier.info,
-        }
-        if exchange.stream:
-            extensions["stream_id"] = exchange.stream
-        else:
-            extensions["reason_phrase"] = exchange.reason
-        if exchange.status == _SWITCHING or (exchange.request.method == "CONNECT" and not exchange.stream):
+        extensions = extensions_of(exchange)
+        if is_upgraded(exchange):
             extensions["network_stream"] = UpgradedStream(exchange, Sleeper(self.loop, self.timers))
         return AsyncResponse(
             status=exchange.status,
             headers=exchange.headers,
             extensions=extensions,
-            record=RequestRecord(
-                connection_id=connection.number,
-                http_version=carrier.http_version.decode(),
-                reused=not first,
-                idle_for=ticket.idle_for,
-                queued_for=exchange.queued_for,
-                connect_time=connection.opened - connection.begun if first else 0.0,
-                attempts=attempts,
-                lane=exchange.request.lane,
-                lease=exchange.request.lease,
-            ),
+            record=record_of(exchange, queued_for=exchange.queued_for, attempts=attempts),
             body=exchange,
         )
 

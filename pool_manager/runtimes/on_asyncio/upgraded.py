@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator
 from typing import Any
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.on_asyncio.exchanges import Exchange
 from pool_manager.runtimes.on_asyncio.sleeping import Sleeper
+from pool_manager.runtimes.upgrading import Upgraded
 
 
-class UpgradedStream:
-    """
-    What httpcore gives as ``response.extensions["network_stream"]``, on the exchange that was upgraded.
-
-    Attributes:
-        translate: Makes its errors those of whoever holds it; the face sets it.
-    """
+class UpgradedStream(Upgraded):
+    """What httpcore gives as ``response.extensions["network_stream"]``, on the exchange that was upgraded."""
 
     def __init__(self, exchange: Exchange, writer: Sleeper) -> None:
+        super().__init__()
         self._exchange, self._writer = exchange, writer
         self._held = b""
-        self.translate: Callable[[TransportFailure], Exception] = lambda error: error
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as httpcore
         """
@@ -32,7 +26,7 @@ class UpgradedStream:
             Exception: "ReadTimeout" after *timeout* seconds, "ReadError" where it broke or was closed.
         """
         if not self._held:
-            with self._translated():
+            with self.translated():
                 self._held = await self._exchange.read(timeout) or b""
         data, self._held = self._held[:max_bytes], self._held[max_bytes:]
         return data
@@ -45,7 +39,7 @@ class UpgradedStream:
             Exception: "WriteTimeout" after *timeout* seconds, "WriteError" where it broke or was closed.
         """
         carrier = self._exchange.carrier
-        with self._translated():
+        with self.translated():
             if buffer and not carrier.is_lost:
                 carrier.transport.write(buffer)
             while carrier.is_full and not carrier.is_lost:
@@ -54,13 +48,6 @@ class UpgradedStream:
                     raise TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
             if carrier.is_lost:
                 raise TransportFailure("WriteError", "the connection is closed")
-
-    @contextlib.contextmanager
-    def _translated(self) -> Generator[None]:
-        try:
-            yield
-        except TransportFailure as error:
-            raise self.translate(error) from error.__cause__
 
     async def aclose(self) -> None:
         """Close the connection."""
