@@ -67,6 +67,9 @@ class Stream(_OpenAnswer):
         self._open = False
         try:
             self._body.close()
+        except BaseException:
+            self._body.close()  # a thread may be interrupted anywhere: what was begun is to be finished
+            raise
         finally:
             self._exchange.end()
 

@@ -16,6 +16,7 @@ from pool_manager.runtimes.borrowed.in_threads import BorrowedEngine
 from pool_manager.runtimes.loops import Runtime, Watch
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
+from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, PoolStats
 
@@ -93,7 +94,7 @@ class Pool:
 
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
         if self.runtime.name == "threads":
-            return BorrowedEngine
+            return ThreadsEngine if self.share.config.proxy is None else BorrowedEngine
         if isinstance(self.runtime, AsyncioLoop) and self.share.config.proxy is None:
             return functools.partial(AsyncioEngine, self.runtime.get())
         return AsyncBorrowedEngine
@@ -110,7 +111,7 @@ class Pool:
 
     def close_connections(self) -> None:
         """Let every socket go, here and now: in the pool's own loop, in a thread, or after the loop's end."""
-        if isinstance(self._engine, BorrowedEngine):
+        if isinstance(self._engine, BorrowedEngine | ThreadsEngine):
             self._engine.close()
         elif self._engine is not None:
             self._engine.abandon()

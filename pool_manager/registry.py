@@ -34,7 +34,7 @@ from pool_manager.core.messages import AsyncBody, Body
 from pool_manager.errors import LeaseClosed, PoolClosed
 from pool_manager.pools import Home, Pool, Share, Tenant
 from pool_manager.runtimes import loops
-from pool_manager.runtimes.on_threads import Threads
+from pool_manager.runtimes.on_threads.runtime import Threads
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import ManagerStats
 

@@ -1,0 +1,181 @@
+"""
+Dialing in a thread of its own: from a host and a port to a wire.
+
+No time is bounded here: who waits for a dial has a timeout of his own. A dial looks up every now and then
+whether it is still wanted; what the system does on its own (to look up a name) cannot be interrupted.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, Generic, TypeVar
+
+from pool_manager.config import PoolConfig
+from pool_manager.core.messages import TransportFailure
+from pool_manager.runtimes import tls
+from pool_manager.runtimes.addresses import (
+    ALL_FAILED,
+    Address,
+    all_refused,
+    candidates,
+    check_port,
+    literal,
+    refused,
+    why,
+    why_no_tls,
+)
+from pool_manager.runtimes.connecting import BUSY, Connector, connected
+from pool_manager.runtimes.on_threads.racing import first_to_connect
+from pool_manager.runtimes.on_threads.wires import TlsWire, Wire, ready
+from pool_manager.runtimes.racing import AddressInfo
+
+T = TypeVar("T")
+
+# Seconds after which a dial looks whether it is still wanted.
+STEP: Final = 0.1
+
+_Encryption = tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]
+
+
+class Dialer:
+    """Opens the connections of one pool, each in a thread of its own."""
+
+    def __init__(self, config: PoolConfig, contexts: tls.ContextCache) -> None:
+        self._config = config
+        self._contexts = contexts
+        self._connector = Connector(config)
+        self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
+
+    def dial(self, address: Address, check: Callable[[], object]) -> Wire:
+        """
+        Connect to *address*, TLS included.
+
+        Args:
+            address: Where to.
+
+            check: Called every now and then; raises if the connection is no longer wanted.
+
+        Raises:
+            TransportFailure: A ConnectError that says what failed, with its cause.
+        """
+
+        def wait(
+            socks: Sequence[socket.socket], events: int, seconds: float | None
+        ) -> Sequence[tuple[socket.socket, int]]:
+            until = None if seconds is None else time.monotonic() + seconds
+            while True:
+                check()
+                left = STEP if until is None else min(STEP, until - time.monotonic())
+                if (found := ready(socks, events, left)) or (until is not None and left < STEP):
+                    return found
+
+        encryption = self._encryption(address)
+        if self._config.uds is not None:
+            sock = self._connect_unix(self._config.uds, check)
+        else:
+            check_port(address)
+            tried = candidates(address, self._resolve(address), self._connector)
+            try:
+                sock = first_to_connect(tried, self._connector.prepared, wait)
+            except ExceptionGroup as group:
+                cause = group.exceptions[0] if len(group.exceptions) == 1 else group
+                raise refused(all_refused(address, tried, group.exceptions)) from cause
+        try:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if encryption is None:
+                return Wire(sock)
+            wire = TlsWire(sock, *encryption)
+            wire.shake_hands(wait)
+        except OSError as error:
+            sock.close()
+            raise refused(f"TLS with {address} failed: {why_no_tls(error)}") from error
+        except BaseException:
+            sock.close()
+            raise
+        return wire
+
+    def _encryption(self, address: Address) -> _Encryption | None:
+        """Make what will encrypt; refuse a name that cannot be asked for, before anybody is connected to."""
+        if address.scheme not in ("https", "wss"):
+            return None
+        context = tls.offering(self._config, self._contexts)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        try:
+            return (
+                context.wrap_bio(incoming, outgoing, server_hostname=address.tls_name),
+                incoming,
+                outgoing,
+            )
+        except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
+            raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+
+    def _connect_unix(self, path: str, check: Callable[[], object]) -> socket.socket:
+        try:
+            sock = self._connector.prepared_unix()
+            try:
+                while not connected(sock, path):
+                    check()
+                    time.sleep(BUSY)
+            except BaseException:
+                sock.close()
+                raise
+        except OSError as error:
+            raise refused(f"{ALL_FAILED}: {path} ({why(error)})") from error
+        return sock
+
+    def _resolve(self, address: Address) -> Sequence[AddressInfo]:
+        key = (address.host, address.port)
+        try:
+            return literal(*key) or self._look_ups.join(key, lambda: look_up(*key))
+        except (OSError, ValueError) as error:  # ValueError: not ASCII, or a NUL in it
+            raise refused(f"cannot resolve {address.host}: {why(error)}") from error
+
+
+def look_up(host: str, port: int) -> Sequence[AddressInfo]:
+    """Ask the system for the addresses of *host*: the one place where DNS happens in threads."""
+    # In bytes: Python would take a string through IDNA, which was done, and refuse some names that work.
+    return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+
+
+class Flights(Generic[T]):
+    """One question at a time: who asks what is being asked already waits for the same answer."""
+
+    def __init__(self) -> None:
+        self._flights: dict[Hashable, _Flight[T]] = {}
+
+    def join(self, key: Hashable, ask: Callable[[], T]) -> T:
+        """Give the answer to *key*, or raise its error; *ask* is called if nobody is asking yet."""
+        own = _Flight[T]()
+        flight = self._flights.setdefault(key, own)
+        if flight is own:
+            try:
+                flight.answer = ask()
+            except Exception as error:  # noqa: BLE001 - it is raised in each of the threads
+                flight.error = error
+            finally:
+                del self._flights[key]
+                flight.landed.set()
+        flight.landed.wait()
+        if flight.error is not None:
+            raise type(flight.error)(*flight.error.args) from flight.error
+        assert flight.answer is not None
+        return flight.answer
+
+
+class _Flight(Generic[T]):
+    def __init__(self) -> None:
+        self.answer: T | None = None
+        self.error: Exception | None = None
+        self.landed = threading.Event()
+
+
+class DialGivenUp(TransportFailure):
+    """Nobody wants the connection any more."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__("ConnectError", f"the dial of {host}:{port} was cancelled")

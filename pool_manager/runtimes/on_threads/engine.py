@@ -1,0 +1,453 @@
+"""
+Requests of threads on connections of our own.
+
+A request asks the scheduler for a connection, is written and its answer read in the thread that asked;
+whatever strikes, it leaves by the same step, which does not wait. What the scheduler decides is carried out
+by whoever made it decide, after the lock was released: threads that wait are woken, dials run in threads of
+their own, connections are closed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import random
+import threading
+import time
+from _thread import allocate_lock, get_ident
+from collections import deque
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+
+from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.effects import Close, Dial, Effect, Wake
+from pool_manager.core.keys import key_of
+from pool_manager.core.lanes import Lanes
+from pool_manager.core.messages import Request, SyncResponse, TransportFailure
+from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Ticket
+from pool_manager.core.replay import Replays
+from pool_manager.core.scheduler import Scheduler
+from pool_manager.core.waits import too_late, wait_of
+from pool_manager.errors import PoolError
+from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
+from pool_manager.runtimes.on_threads.carriers import Carrier
+from pool_manager.runtimes.on_threads.dialing import Dialer, DialGivenUp
+from pool_manager.runtimes.on_threads.exchanges import Exchange
+from pool_manager.runtimes.on_threads.http1 import Http1Carrier
+from pool_manager.runtimes.on_threads.http2 import Http2Carrier
+from pool_manager.runtimes.on_threads.tracing import Tracer
+from pool_manager.runtimes.on_threads.upgraded import UpgradedStream
+from pool_manager.runtimes.on_threads.uploading import upload
+from pool_manager.runtimes.on_threads.waiting import Waiter
+from pool_manager.runtimes.on_threads.wires import Wire
+from pool_manager.runtimes.tls import ContextCache
+from pool_manager.stats import EngineStats
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Seconds after which who waits for a place on an HTTP/2 connection looks whether anybody reads from it: the
+# first of those who wait, and all others.
+_GLANCE: Final = 0.05
+_SELDOM: Final = 1.0
+
+# Rule 13: what falls due together is done together, and nobody is woken for each. Queues are looked at every
+# 25 ms (rule 9).
+_SHORTEST_NAP: Final = 0.01
+
+
+class ThreadsEngine:
+    """The engine of the threads' pool."""
+
+    def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
+        self._config = config
+        self._new_book = functools.partial(Scheduler, config, limits, lanes)
+        self._dialer = Dialer(config, contexts)
+        self._random = random.Random()  # noqa: S311 - jitter, no secret
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._pid = os.getpid()
+        self._lock = allocate_lock()
+        self._holder = 0  # the thread that makes a move just now
+        self._late: deque[Callable[[], object]] = deque()  # moves of finalisers that interrupted another
+        self._book = self._new_book()
+        self._dials: dict[Connection, None] = {}
+        self._carriers: dict[Carrier, None] = {}  # whose sockets are open
+        self._queue: dict[Waiter, None] = {}  # who waits for a connection
+        self._keeper: Waiter | None = None  # who of them does what is due meanwhile
+
+    now = staticmethod(clock)
+
+    def stats(self) -> EngineStats:
+        """How things stand now."""
+        return self._decide(self._book, Scheduler.stats)
+
+    # Requests
+
+    def open(self, request: Request) -> SyncResponse:
+        """
+        Send *request* and wait for the head of its answer; again where that cannot do harm (rule 11).
+
+        Raises:
+            TransportFailure: It has none.
+
+            PoolError: The pool is closed or overloaded.
+        """
+        key = key_of(request)
+        replays, number = Replays(), None
+        tracer = Tracer.of(request)
+        while True:
+            exchange = Exchange(request)
+            try:
+                return self._send(exchange, key, number, tracer, replays)
+            except BaseException as error:
+                self._give_back(exchange)
+                delay = delay_of(error, exchange, replays, self._random)
+                if delay is None:
+                    raise
+            if exchange.ticket is not None:
+                number = exchange.ticket.number
+            if delay:
+                time.sleep(delay)
+
+    def _send(
+        self, exchange: Exchange, key: OriginKey, number: int | None, tracer: Tracer | None, replays: Replays
+    ) -> SyncResponse:
+        """Send a request once, and wait for the head of its answer."""
+        asked = self.now()
+        self._find_connection(exchange, key, number, tracer)
+        ticket = cast(Ticket, exchange.ticket)
+        queued_for = self.now() - asked
+        carrier = cast(Carrier, cast(Connection, ticket.connection).carrier)
+        carrier.begin(exchange)
+        if tracer is not None:
+            tracer.sent(exchange)
+        if not exchange.written:
+            upload(exchange)
+        if not exchange.status:
+            exchange.wait_for_head()
+        if tracer is not None:
+            tracer.answered(exchange)
+        extensions = extensions_of(exchange)
+        if is_upgraded(exchange):
+            extensions["network_stream"] = UpgradedStream(exchange)
+        return SyncResponse(
+            status=exchange.status,
+            headers=exchange.headers,
+            extensions=extensions,
+            record=record_of(exchange, queued_for=queued_for, attempts=replays.attempts),
+            body=exchange,
+        )
+
+    def _find_connection(
+        self, exchange: Exchange, key: OriginKey, number: int | None, tracer: Tracer | None
+    ) -> None:
+        """Have a connection that is fresh, or an error. One that died while it was idle is no attempt."""
+        waited = False
+        asked = self.now()
+        while True:
+            self._ask(exchange, key, number)
+            ticket = cast(Ticket, exchange.ticket)
+            ticket.asked = asked
+            number = ticket.number
+            if exchange.waiter is not None:
+                if tracer is not None and not waited:
+                    tracer.waiting()
+                waited = True
+                if not self._wait_in_queue(exchange):
+                    continue
+                if tracer is not None:
+                    tracer.connected(ticket)
+            connection = cast(Connection, ticket.connection)
+            carrier = cast(Carrier, connection.carrier)
+            if connection.requests == 1 or carrier.is_fresh():
+                return
+            self._give_back(exchange)
+
+    def _ask(self, exchange: Exchange, key: OriginKey, number: int | None) -> None:
+        if self._pid != os.getpid():  # a child that was forked behind Python's back
+            self.disown()
+            self._begin_anew()
+        self._decide(self._book, _ask, exchange, key, self.now(), number)
+
+    def _give_back(self, exchange: Exchange) -> None:
+        """Leave, from whichever state: the one way out for errors, timeouts and interrupts."""
+        if exchange.started:
+            exchange.close()
+        elif exchange.ticket is not None and exchange.book is not None:
+            connection = exchange.ticket.connection
+            self.tell(exchange.book, Scheduler.leave, exchange.ticket, self.now(), used=False)
+            if connection is not None:
+                cast(Carrier, connection.carrier).quit()
+
+    def leave(self, exchange: Exchange, *, reusable: bool = True, keep_alive: float | None = None) -> None:
+        """Give the ticket of *exchange* back. Never waits; safe to repeat."""
+        if not exchange.left and exchange.ticket is not None and exchange.book is not None:
+            self.tell(
+                exchange.book, Scheduler.leave, exchange.ticket, self.now(),
+                reusable=reusable, keep_alive=keep_alive,
+            )  # fmt: skip
+            exchange.left = True
+            if exchange.book is not self._book and exchange.started:  # it is in nobody's book any more
+                exchange.carrier.close()
+
+    # The queue
+
+    def _wait_in_queue(self, exchange: Exchange) -> bool:
+        """
+        Wait for the connection of a ticket: by the pool timeout, else by that to connect.
+
+        False if all has changed, and it has to be asked for anew.
+        """
+        waiter = cast(Waiter, exchange.waiter)
+        book = cast(Scheduler, exchange.book)
+        ticket = cast(Ticket, exchange.ticket)
+        try:
+            while ticket.connection is None:
+                if ticket.error is not None:
+                    raise ticket.error
+                if book is not self._book:
+                    return False
+                seconds = self._decide(book, self._judge, exchange)
+                if ticket.origin.usable_shared:
+                    glance = _GLANCE if self._keeper is waiter else _SELDOM
+                    seconds = glance if seconds is None else min(glance, seconds)
+                    _read_for_nobody(ticket.origin)
+                if seconds is None or seconds > 0:
+                    waiter.sleep(seconds)
+        finally:
+            self._leave_queue(waiter)
+        return True
+
+    def _judge(self, book: Scheduler, exchange: Exchange) -> float | None:
+        """Give for how long to sleep (None: for ever); raises if that was long enough."""
+        ticket, request, now = cast(Ticket, exchange.ticket), exchange.request, self.now()
+        due = book.deadlines.next
+        if now >= due:
+            book.tick(now)
+            due = book.deadlines.next
+        if ticket.connection is not None or ticket.error is not None:
+            return 0.0
+        wait = wait_of(ticket, book.dial_begun(ticket), request.timeouts, now)
+        if wait.is_over:
+            book.leave(ticket, now, dial_too_slow=wait.dialing)
+            raise too_late(request, wait)
+        left = wait.seconds
+        waiter = cast(Waiter, exchange.waiter)
+        self._queue[waiter] = None
+        if self._keeper is None or self._keeper is waiter:
+            self._keeper = waiter
+            left = min(left, max(due - now, _SHORTEST_NAP))
+        return None if left == math.inf else left
+
+    def _leave_queue(self, waiter: Waiter) -> None:
+        """Wait no longer; somebody else keeps the time now, who came last: he will be here for longest."""
+        self._queue.pop(waiter, None)
+        if self._keeper is None or self._keeper is waiter:
+            self._keeper = None
+            for other in reversed([*self._queue][-1:]):
+                other.wake()
+
+    # What the scheduler decides
+
+    def tell(
+        self,
+        book: Scheduler,
+        move: Callable[Concatenate[Scheduler, P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """
+        Make a move, and do what follows. Never waits for anything but the moves of other threads.
+
+        A finaliser may have interrupted a move that this very thread is making: then it is made after that.
+        """
+        if self._holder == get_ident():
+            self._late.append(functools.partial(self.tell, book, move, *args, **kwargs))
+        else:
+            self._decide(book, self._move, functools.partial(move, book, *args, **kwargs))
+
+    def parted(self, carrier: Carrier) -> None:
+        """Know that the socket of *carrier* is closed."""
+        self._carriers.pop(carrier, None)
+
+    def _move(self, book: Scheduler, move: Callable[[], object]) -> None:
+        if book is self._book:  # else it was given up, and nobody asks it any more
+            move()
+
+    def later(self, job: Callable[[], object]) -> None:
+        """Have *job* done by whoever makes the next move."""
+        self._late.append(job)
+
+    def _decide(
+        self,
+        book: Scheduler,
+        move: Callable[Concatenate[Scheduler, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Make a move under the lock, and carry out what follows from it.
+
+        Where a move is broken off in its middle, by an interrupt, nobody knows how things stand: all that
+        this scheduler knows of is closed, and another one begins.
+        """
+        if self._holder == get_ident():
+            raise TransportFailure("ConnectError", "asked by a finaliser that interrupted the pool")
+        effects: list[Effect] = []
+        try:
+            with self._lock:
+                try:
+                    self._holder = get_ident()
+                    return move(book, *args, **kwargs)
+                except (PoolError, TransportFailure):
+                    raise
+                except BaseException:
+                    effects = self._start_over(book)
+                    raise
+                finally:
+                    if book.effects:
+                        effects += book.take_effects()
+                    self._holder = 0
+        finally:
+            if effects:
+                self._carry_out(book, effects)
+            while self._late:
+                self._late.popleft()()
+
+    def _start_over(self, book: Scheduler) -> list[Effect]:
+        """Give up a scheduler; who waits will ask the next one, and what is out on its connections fails."""
+        if book is not self._book:
+            return []
+        self._book = self._new_book()
+        book.effects.clear()
+        for waiter in [*self._queue]:
+            waiter.wake()
+        # Not those of its book: it may have been about to close one.
+        return [Close(carrier.connection) for carrier in [*self._carriers] if carrier.book is book]
+
+    def _carry_out(self, book: Scheduler, effects: list[Effect]) -> None:
+        """Do what was decided. All of it may be done twice, and is, if an interrupt strikes."""
+        try:
+            for effect in effects:
+                self._do(book, effect)
+        except BaseException:
+            for effect in effects:
+                self._do(book, effect)
+            raise
+
+    def _do(self, book: Scheduler, effect: Effect) -> None:
+        match effect:
+            case Wake(ticket):
+                if ticket.waiter is not None:
+                    cast(Waiter, ticket.waiter).wake()
+            case Dial(connection):
+                if connection not in self._dials and connection.phase is Phase.DIALING:
+                    self._dials[connection] = None
+                    self._start_dial(book, connection)
+            case Close(connection):
+                self._dials.pop(connection, None)  # it finds out by itself
+                if connection.carrier is not None:
+                    cast(Carrier, connection.carrier).close()
+
+    # Dials
+
+    def _start_dial(self, book: Scheduler, connection: Connection) -> None:
+        """Dial in a thread: a dial belongs to the pool, and goes on without who caused it (rule 4)."""
+        host = connection.origin.key.host
+        dial = functools.partial(self._dial, book, connection)
+        try:
+            threading.Thread(target=dial, name=f"pool_manager: dials {host}", daemon=True).start()
+        except RuntimeError:  # there are too many, or the interpreter is about to end
+            dial()
+
+    def _dial(self, book: Scheduler, connection: Connection) -> None:
+        """Open *connection*; whether somebody still wants it is for the scheduler to say."""
+        scheme, host, port, server_name, _ = connection.origin.key
+        failure = TransportFailure("ConnectError", f"{host}:{port} closed the connection at once")
+        carrier = None
+
+        def check() -> None:
+            if connection not in self._dials:
+                raise DialGivenUp(host, port)
+            if self.now() >= book.deadlines.next:
+                self.tell(book, Scheduler.tick, self.now())
+
+        try:
+            wire = self._dialer.dial(Address(scheme, host, port, server_name), check)
+            carrier = self._carrier_on(wire, book, connection)
+        except TransportFailure as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
+            failure = TransportFailure("ConnectError", f"cannot connect to {host}:{port}: {error!r}")
+            failure.__cause__ = error
+        finally:
+            self._dials.pop(connection, None)
+            self._dial_ended(book, connection, carrier, failure)
+
+    def _carrier_on(self, wire: Wire, book: Scheduler, connection: Connection) -> Carrier:
+        """Choose by ALPN, or by prior knowledge."""
+        config = self._config
+        is_http2 = wire.alpn == "h2" or (config.http2 and not config.http1)
+        carrier = (Http2Carrier if is_http2 else Http1Carrier)(self, book, connection, wire)
+        self._carriers[carrier] = None
+        return carrier
+
+    def _dial_ended(
+        self, book: Scheduler, connection: Connection, carrier: Carrier | None, failure: TransportFailure
+    ) -> None:
+        if carrier is None:
+            self.tell(book, Scheduler.dial_failed, connection, self.now(), failure)
+            return
+        connection.carrier = carrier
+        if carrier.is_usable:
+            self.tell(
+                book, Scheduler.dialed, connection, self.now(),
+                multiplexed=carrier.http_version == b"HTTP/2",
+            )  # fmt: skip
+        else:
+            self.tell(book, Scheduler.dial_failed, connection, self.now(), failure)
+        if connection.phase in {Phase.DIALING, Phase.CLOSED}:  # it was not wanted, or `book` is given up
+            carrier.close()
+
+    # Closing
+
+    def reset(self) -> None:
+        """Take no new request on the connections there are."""
+        self.tell(self._book, Scheduler.reset, self.now())
+
+    def close(self) -> None:
+        """Close every connection; requests still out fail. Safe to repeat."""
+        self.tell(self._book, Scheduler.close, self.now())
+
+    def abandon(self) -> None:
+        """As `close`: threads need no loop for it."""
+        self.close()
+
+    def disown(self) -> None:
+        """Park every socket of the parent's on /dev/null: nothing is sent, nothing stays open."""
+        carriers = [*self._carriers]
+        self._begin_anew()  # new locks: a thread of the parent may hold the old ones for ever
+        self._book.close(self.now())
+        for carrier in carriers:
+            carrier.disown()
+
+
+def _ask(book: Scheduler, exchange: Exchange, key: OriginKey, now: float, number: int | None) -> None:
+    """Ask for a connection; what is due is done first."""
+    if now >= book.deadlines.next:
+        book.tick(now)
+    exchange.book = book
+    ticket = exchange.ticket = book.ask(key, now, number)
+    if ticket.connection is None:
+        ticket.waiter = exchange.waiter = Waiter()
+
+
+def _read_for_nobody(origin: Origin) -> None:
+    """Read what servers say on connections whose streams nobody reads just now: it may free a place."""
+    for connection in [*origin.connections]:
+        if connection.multiplexed and connection.carrier is not None:
+            cast(Carrier, connection.carrier).glance()

@@ -1,0 +1,333 @@
+"""A connection that speaks HTTP/1.1: the thread that has it writes, and reads, itself."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Final
+
+from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
+from pool_manager.core.leftovers import MAX_DRAINED, is_worth_reading
+from pool_manager.core.messages import Request, TransportFailure
+from pool_manager.core.origins import Connection
+from pool_manager.core.scheduler import Scheduler
+from pool_manager.runtimes.on_threads.carriers import Carrier, Owner, broken, closed
+from pool_manager.runtimes.on_threads.exchanges import Exchange
+from pool_manager.runtimes.on_threads.uploading import is_needless, wait_to_send
+from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, Wire
+
+# Bytes of an early answer that are kept while the request is still being sent.
+HIGH_WATER: Final = 1024 * 1024
+
+# Rule 16: an answer that nobody wants is read to its end if that is near, so that the connection lives on.
+# There is no task to do it in. Where the length is known, who takes the connection next reads what is left,
+# and finds it complete or takes another. Else a server may go on for ever, and shall know at once that it
+# need not: whoever closes the answer looks for the end, and is held up by it for no longer than this.
+DRAIN_TIME: Final = 0.005
+
+# Parts of a request up to this many bytes are written as one: two system calls cost more than a copy.
+JOINED: Final = 64 * 1024
+
+_NOTHING: Final = memoryview(b"")
+
+
+class Http1Carrier(Carrier):
+    """
+    One HTTP/1.1 connection.
+
+    It is used by one thread at a time. `close` may come from any: it cuts the socket of a thread that is
+    there, which closes it itself when it finds out, so that no number of a file is used after its end.
+    """
+
+    http_version = b"HTTP/1.1"
+
+    def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
+        super().__init__(owner, book, connection, wire)
+        self._http = Http1Connection()
+        self._current: Exchange | None = None
+        self._unsent = _NOTHING
+        self._is_mute = False  # nothing can be sent any more, but an answer may be there
+        self._switched = False
+        self._is_awaited = False  # somebody waits for more, or has done so in vain
+        self._is_reading = False
+        self._has_left_over = False  # of an answer that nobody wanted; who comes next reads it
+
+    # What exchanges do
+
+    def is_fresh(self) -> bool:
+        """Tell whether the server has kept silent: what comes unasked is given to nobody (rule 12)."""
+        wire = self.wire
+        try:
+            if self._has_left_over:
+                self._read_left_over()
+            if not self._has_left_over:
+                received = wire.receive_now()
+                # TLS may have had something to say to itself.
+                if received is None or not (wire.decode(received) or wire.ended):
+                    return True
+        except OSError:
+            pass
+        self.lose()
+        self.close()
+        return False
+
+    def begin(self, exchange: Exchange) -> None:
+        """Write the head, and a body that is short together with it."""
+        self._current = exchange
+        exchange.start(self)
+        try:
+            data = self._head(exchange.request)
+        except TransportFailure:
+            exchange.start(None)
+            self._current = None
+            raise
+        body = exchange.request.body
+        if isinstance(body, bytes) and len(body) <= JOINED:
+            data = b"".join((data, *self._framed(body), self._end_of_body()))
+            exchange.written = True
+        self._write(exchange, data)
+        while self._unsent and not is_needless(exchange):
+            wait_to_send(exchange)
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:
+        """Write a part of the body, once the socket has taken the one before."""
+        if self._unsent:
+            self._flush(exchange)
+        if self._unsent:
+            return 0
+        buffers = self._framed(data)
+        self._write(exchange, buffers[0] if len(buffers) == 1 else b"".join(buffers))
+        return len(data)
+
+    def wait_to_send(self, exchange: Exchange, seconds: float | None) -> bool:
+        """Wait until the socket takes more, or an answer is there."""
+        events = WRITABLE if exchange.buffered > HIGH_WATER else WRITABLE | READABLE
+        happened = self.wire.wait(events, seconds)
+        if happened & READABLE:
+            self.look(exchange)
+        if happened & WRITABLE:
+            self._flush(exchange)
+        return bool(happened)
+
+    def look(self, exchange: Exchange) -> None:
+        """Read what is there of the answer."""
+        if self._current is exchange and exchange.buffered <= HIGH_WATER:
+            try:
+                received = self.wire.receive_now()
+            except OSError as error:
+                self._give_up(exchange, self._failure(exchange, error))
+                return
+            if received is not None:
+                self._feed(exchange, received)
+
+    def end_request(self, exchange: Exchange) -> None:
+        """End the body."""
+        end = self._end_of_body()
+        if end:
+            self._write(exchange, end)
+        while self._unsent and not is_needless(exchange):
+            wait_to_send(exchange)
+        if not (self._unsent or self._is_mute):
+            exchange.written = True
+            if exchange.ended:
+                self._finish(exchange)
+
+    def pull(self, exchange: Exchange, seconds: float | None) -> bool:
+        """Wait for the next bytes of the answer."""
+        if self._current is not exchange:
+            return True
+        self._is_awaited = self._is_reading = True
+        try:
+            received = self.wire.receive(seconds)
+        except OSError as error:
+            self._give_up(exchange, self._failure(exchange, error))
+            return True
+        finally:
+            self._is_reading = False
+        if received is None:
+            return False
+        self._feed(exchange, received)
+        self._is_awaited = False
+        return True
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        """Nothing to do: no more is read than somebody asks for."""
+
+    def abandon(self, exchange: Exchange, *, in_passing: bool) -> None:
+        """Have the answer read to its end if that is near (rule 16); else have the connection closed."""
+        reusable = False
+        if self._current is exchange and self._is_worth_reading(exchange):
+            reusable = self._http.body_left is not None
+            if not reusable:
+                self._drain(exchange, 0.0 if in_passing else DRAIN_TIME)
+        if self._current is exchange and self._is_reading:  # another thread does, and will find out
+            exchange.fail(closed())
+        elif self._current is exchange:
+            self._has_left_over = reusable
+            self._current = None
+        self.owner.leave(exchange, reusable=reusable)
+        if self.is_lost:
+            self.part()
+
+    def suspect(self) -> None:
+        """Nothing to find out: the request will leave, and the connection close with it."""
+
+    def close(self) -> None:
+        """Close the socket, or have the thread that uses it do so."""
+        self.is_lost = True
+        # In this order, and `_finish` in the other: one of the two threads sees what the other has done.
+        if self._current is None:
+            self.part(b"")
+        else:
+            self.wire.cut()
+
+    def tidy(self) -> None:
+        """Close the socket if nobody uses it."""
+        if self._current is None:
+            self.part()
+
+    def disown(self) -> None:
+        """Let the socket go."""
+        self.is_lost, self._current = True, None
+        self.wire.park()
+
+    # Writing
+
+    def _head(self, request: Request) -> bytes:
+        if self.is_lost:
+            raise TransportFailure("ReadError", "the connection was closed before the request was written")
+        self._is_awaited = False
+        return self._http.start(request)
+
+    def _framed(self, data: bytes | memoryview) -> tuple[bytes | memoryview, ...]:
+        try:
+            return self._http.send_body(data)
+        except TransportFailure:
+            self._is_mute = True  # what was announced will not come
+            raise
+
+    def _end_of_body(self) -> bytes:
+        try:
+            return self._http.end_of_body()
+        except TransportFailure:
+            self._is_mute = True
+            raise
+
+    def _write(self, exchange: Exchange, data: bytes | memoryview) -> None:
+        if self._is_mute:
+            return
+        encoded = self.wire.encode(data)
+        left = memoryview(bytes(self._unsent) + bytes(encoded)) if self._unsent else memoryview(encoded)
+        self._unsent = left
+        self._flush(exchange)
+
+    def _flush(self, exchange: Exchange) -> None:
+        try:
+            self._unsent = self._unsent[self.wire.send_now(self._unsent) :]
+        except OSError as error:
+            self._unsent, self._is_mute = _NOTHING, True
+            self._hear_last_words(exchange, error)
+
+    def _hear_last_words(self, exchange: Exchange, error: OSError) -> None:
+        """Nothing more can be sent. The server may have said why before it closed."""
+        failure = self._failure(exchange, error)
+        try:
+            while self._current is exchange and (received := self.wire.receive_now()) is not None:
+                self._feed(exchange, received, failure)
+        except OSError:
+            pass
+        if not exchange.status:
+            self._give_up(exchange, failure)
+
+    def _failure(self, exchange: Exchange, error: OSError) -> TransportFailure:
+        """Say how the connection broke: while the request was being written, or later."""
+        if self.is_lost:
+            return closed()
+        return broken(error, "ReadError" if exchange.written or exchange.begun else "WriteError")
+
+    # Reading
+
+    def _feed(self, exchange: Exchange, received: bytes, eof: TransportFailure | None = None) -> None:
+        """Take what came; if it is the end, and means that the answer is missing, *eof* says so better."""
+        wire = self.wire
+        try:
+            data = wire.decode(received)
+            if data:
+                exchange.begun = True
+                for event in self._http.receive(data):
+                    self._take(exchange, event)
+            if wire.has_reply:
+                self._write(exchange, b"")
+            if wire.ended and self._current is exchange:
+                for event in self._http.receive_eof():
+                    self._take(exchange, event)
+                if self._switched:
+                    exchange.end()
+                self._give_up(exchange, TransportFailure("RemoteProtocolError", "Server disconnected"))
+        except OSError as error:
+            self._give_up(exchange, self._failure(exchange, error))
+        except TransportFailure as failure:
+            told = failure if exchange.begun or eof is None else eof
+            self._give_up(exchange, closed() if self.is_lost else told)
+
+    def _take(self, exchange: Exchange, event: object) -> None:
+        if type(event) is bytes:
+            exchange.take_part(event)
+        elif type(event) is Head:
+            exchange.take_head(event.status, event.reason, event.headers)
+        elif type(event) is Switched:
+            self._switched = True
+            if event.data:
+                exchange.take_part(event.data)
+        elif type(event) is not Informational:
+            exchange.end()
+            if exchange.written:
+                self._finish(exchange)
+
+    def _is_worth_reading(self, exchange: Exchange) -> bool:
+        return (
+            not (exchange.is_over or self.is_lost or self._switched or self._is_awaited)
+            and bool(exchange.status and exchange.written)
+            and is_worth_reading(self._http)
+        )
+
+    def _drain(self, exchange: Exchange, seconds: float) -> None:
+        until, room = time.monotonic() + seconds, MAX_DRAINED
+        with contextlib.suppress(OSError):
+            while self._current is exchange and room > 0:
+                received = self.wire.receive_now()
+                if received is not None:
+                    room -= len(received)
+                    self._feed(exchange, received)
+                elif not self.wire.wait(READABLE, until - time.monotonic()):
+                    return
+
+    def _read_left_over(self) -> None:
+        """Read what is there of an answer that nobody wants; if it is the rest, it can be used."""
+        http, wire = self._http, self.wire
+        while self._has_left_over and not wire.ended and (received := wire.receive_now()) is not None:
+            try:
+                http.receive(wire.decode(received))
+            except TransportFailure:
+                return
+            if http.is_idle and not wire.ended:
+                self._has_left_over = False
+
+    # The end
+
+    def _finish(self, exchange: Exchange) -> None:
+        """The exchange is complete on both sides."""
+        http = self._http
+        reusable = http.is_idle and not (self.wire.ended or self._is_mute)
+        self._current = None
+        self.owner.leave(exchange, reusable=reusable, keep_alive=http.keep_alive_timeout)
+        if self.is_lost:
+            self.part()
+
+    def _give_up(self, exchange: Exchange, failure: TransportFailure) -> None:
+        """The connection cannot go on."""
+        exchange.fail(failure)
+        self._current = None
+        self.lose()
+        self.owner.leave(exchange, reusable=False)
+        self.part()

@@ -1,0 +1,455 @@
+"""
+A connection that speaks HTTP/2: many threads at once, of which one reads for all.
+
+Rule 1: what the connection knows is changed by one *step* at a time, under a lock that is held for
+microseconds. What follows from a step (threads to wake, news for the scheduler) is done after it.
+Rule 2: one thread at a time *leads*: it waits for the socket, reads, and notes for each thread what has come.
+The others sleep. Who leads goes on until its own answer has something new or its time is over; then one
+of those who sleep leads.
+Rule 3: one thread at a time sends, for all: who finds it at it leaves its frames to it. What the socket does
+not take stays, and is sent by whoever leads or has more to send.
+Rule 4: an interrupt in the middle of a step, or of sending, leaves nobody able to tell how things stand: the
+connection is given up. While a thread sleeps or waits for the socket it does no harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+from _thread import get_ident
+from typing import Final, ParamSpec, TypeVar
+
+from pool_manager.core.liveness import SUSPICION
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.origins import Connection, Phase
+from pool_manager.core.scheduler import Scheduler
+from pool_manager.runtimes.on_threads.carriers import Owner, broken, closed
+from pool_manager.runtimes.on_threads.exchanges import Exchange
+from pool_manager.runtimes.on_threads.hearing import Hearing
+from pool_manager.runtimes.on_threads.leading import Readers, Role
+from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, Wire
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A body up to this many bytes is sent together with its head.
+JOINED: Final = 64 * 1024
+
+# Seconds after which who waits for the socket looks around: whether something has to be sent, or asked.
+SLICE: Final = 1.0
+
+
+class Http2Carrier(Hearing):
+    """One HTTP/2 connection."""
+
+    http_version = b"HTTP/2"
+
+    def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
+        super().__init__(owner, book, connection, wire)
+        self._sender = 0  # the thread that sends just now
+        self._out: bytes | memoryview = b""  # what the socket has not taken
+        self._is_mute = False  # nothing can be sent any more
+        self.http.initiate()
+        self._flush()
+
+    @property
+    def is_usable(self) -> bool:
+        """A stream may be started."""
+        return not self.is_lost and self.http.is_usable
+
+    # What exchanges do
+
+    def is_fresh(self) -> bool:
+        """Read what came while nobody was there to do it: a PING, a GOAWAY, the end."""
+        if self.readers.leader is None and not (self.exchanges or self.is_lost):
+            self._read_as(object(), 0.0)
+            self._await_answer()
+            self._flush()
+        if self.is_usable and self.connection.phase is Phase.OPEN:
+            return True
+        self.owner.tell(self.book, Scheduler.drain, self.connection, self.owner.now())
+        return False
+
+    def _await_answer(self) -> None:
+        """If the server was asked whether it is there, see that it is before anything else is asked."""
+        until = time.monotonic() + SUSPICION
+        while self.life.is_asked and (left := min(until, self.life.due) - time.monotonic()) > 0:
+            self._read_as(object(), left)
+        if self.life.is_asked:
+            self.owner.tell(self.book, Scheduler.drain, self.connection, self.owner.now())
+
+    def glance(self) -> None:
+        """Read what is there, if nobody else does."""
+        if self.readers.leader is None and not self.is_lost:
+            self._read_as(object(), 0.0)
+
+    def quit(self) -> None:
+        """Lead no more."""
+        if self.readers.leader_thread == get_ident() != self.holder:
+            self.step(self._quit, None)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Start a stream; a body that is short goes along."""
+        exchange.start(self)
+        try:
+            while not self.step(self._start, exchange):
+                self._wait_for_place(exchange)
+        except TransportFailure:
+            exchange.start(None)
+            raise
+        self._flush()
+
+    def send(self, exchange: Exchange, data: memoryview) -> int:
+        """Write as much as both windows allow, once the socket has taken what was written before."""
+        if exchange.is_over or self._is_mute:
+            return len(data)
+        if self._out:
+            return 0
+        taken = self.step(self.http.send_body, exchange.stream, data)
+        self._flush()
+        return taken
+
+    def wait_to_send(self, exchange: Exchange, seconds: float | None) -> bool:
+        """Wait until a window opens or the socket takes more; something else may have come instead."""
+        if not self._out:
+            return self.pull(exchange, seconds)
+        leads = self.step(self._begin_to_poll, exchange)
+        try:
+            happened = self.wire.wait(
+                WRITABLE | (READABLE if leads else 0), SLICE if seconds is None else min(seconds, SLICE)
+            )
+            if leads and happened & READABLE:
+                self._read(0.0)
+        finally:
+            self.step(self._end_to_poll, exchange, leads=leads)
+        self._flush()
+        if seconds is None or seconds > SLICE:
+            return bool(happened) or self.wait_to_send(exchange, None if seconds is None else seconds - SLICE)
+        return bool(happened)
+
+    def look(self, exchange: Exchange) -> None:
+        """Read what is there, unless somebody else does."""
+        if self.readers.leader is None:
+            self._read_as(exchange, 0.0)
+
+    def end_request(self, exchange: Exchange) -> None:
+        """End the body."""
+        self.step(self._end_request, exchange)
+        self._flush()
+
+    def consumed(self, exchange: Exchange, size: int) -> None:
+        """Open the window of the stream by what the caller took."""
+        self.step(self.http.credit, exchange.stream, size)
+        self._flush()
+
+    def pull(self, exchange: Exchange, seconds: float | None) -> bool:
+        """Wait until something has come for *exchange*: lead, or sleep while somebody else does."""
+        until = 0.0 if seconds is None else time.monotonic() + seconds
+        left = seconds
+        try:
+            while not exchange.news:
+                if left is not None and left <= 0:
+                    return False
+                role = self.step(self._join, exchange)
+                if role is Role.LEADS:
+                    self._read(left)
+                elif role is Role.SLEEPS and exchange.waiter is not None:
+                    exchange.waiter.sleep(left)
+                if seconds is not None and not exchange.news:
+                    left = until - time.monotonic()
+        finally:
+            # Also if nobody leads: it may have been this one's turn, which had something else to do.
+            if self.readers.concern(exchange):
+                self.step(self._resign, exchange)
+        exchange.news = False
+        return True
+
+    def abandon(self, exchange: Exchange, *, in_passing: bool) -> None:  # noqa: ARG002 - it never waits
+        """Reset the stream; its place may be free a little later (rule 15)."""
+        if self.holder == get_ident():  # a finaliser has interrupted a step of this very thread's
+            self.owner.later(functools.partial(self.abandon, exchange, in_passing=True))
+            return
+        self.step(self._let_go, exchange)
+        self.owner.leave(exchange)
+        self._flush()
+
+    def suspect(self) -> None:
+        """Ask whether anybody is there (rule 14): one request waited in vain, and others may."""
+        self.life.suspect()
+
+    def close(self) -> None:
+        """Say goodbye and close the socket, or have the threads that use it do so."""
+        if self.holder == get_ident():
+            self.owner.later(self.close)
+            return
+        self.step(self._shut)
+
+    def tidy(self) -> None:
+        """Close the socket if nobody uses it."""
+        if self.holder != get_ident():
+            self.step(self._close_if_unused)
+
+    def disown(self) -> None:
+        """Let the socket go."""
+        self.forget_lock()
+        self.is_lost = self._is_mute = True
+        self.exchanges.clear()
+        self.readers, self._sender = Readers(), 0
+        self.wire.park()
+
+    # Steps
+
+    def _start(self, exchange: Exchange) -> bool:
+        """Start a stream; False if there is no place yet."""
+        if not self.is_usable:
+            self.tell(Scheduler.drain)
+            raise TransportFailure("ReadError", "the connection was closed before the request was written")
+        http = self.http
+        if http.open_streams + len(self.resetting) >= http.allowed:
+            if not self.resetting:
+                # Handed out before the server allowed fewer: from our ACK on it may insist (RFC 9113, 5.1.2).
+                raise TransportFailure("ReadError", "the server allows fewer streams by now")
+            self.placeless[exchange] = None
+            return False
+        self.placeless.pop(exchange, None)
+        if not self.life.is_watching:
+            self.life.watch(time.monotonic(), http.frames_received)
+        body = exchange.request.body
+        is_short = isinstance(body, bytes) and len(body) <= JOINED
+        exchange.stream = stream = http.start(exchange.request, end=is_short and not body)
+        self.exchanges[stream] = exchange
+        if isinstance(body, bytes) and is_short:
+            if body:
+                exchange.sent = http.send_body(stream, body, end=True)
+            exchange.written = exchange.sent == len(body)
+        if not exchange.written:
+            self.uploading.add(exchange)
+        return True
+
+    def _end_request(self, exchange: Exchange) -> None:
+        self.uploading.discard(exchange)
+        exchange.written = True
+        if not exchange.is_over:
+            self.http.send_body(exchange.stream, b"", end=True)
+
+    def _let_go(self, exchange: Exchange) -> None:
+        self.uploading.discard(exchange)
+        self.placeless.pop(exchange, None)
+        self._quit(exchange)
+        if self.exchanges.pop(exchange.stream, None) is None:
+            return
+        is_free = self.http.reset(exchange.stream)
+        if not is_free:
+            self.resetting.add(exchange.stream)
+        if self.life.is_suspected:
+            self.life.ask(time.monotonic(), self.http.frames_received, suspicious=True)
+            if is_free:
+                self.http.ping()  # else the reset has brought one along
+
+    def _join(self, exchange: Exchange) -> Role:
+        """Lead if nobody does; else be woken when there is news, or when it is one's turn to lead."""
+        if exchange.news or exchange.is_over:
+            exchange.news = True
+            return Role.NONE
+        return self.readers.join(exchange)
+
+    def _resign(self, somebody: object) -> None:
+        """Lead no more, and wait no more; somebody else leads."""
+        self.readers.resign(somebody)
+        self._close_if_unused()
+
+    def _quit(self, somebody: object) -> None:
+        """Lead and wait no more, whatever was begun: an interrupt may have struck where that was to end."""
+        self.readers.quit(somebody)
+        self._close_if_unused()
+
+    def _begin_to_poll(self, exchange: Exchange) -> bool:
+        return self.readers.poll(exchange)
+
+    def _end_to_poll(self, exchange: Exchange, *, leads: bool) -> None:
+        self.readers.poll_no_more()
+        if leads:
+            self.readers.resign(exchange)
+        self._close_if_unused()
+
+    def _shut(self) -> None:
+        if self.is_lost:
+            return
+        self.is_lost = True
+        if self._is_used:
+            self.wire.cut()
+        else:
+            self.http.close()
+            self.reports.append(functools.partial(self.part, b"".join(self.http.data_to_send())))
+        self.fail_all(closed())
+
+    # What follows from steps
+
+    @property
+    def _is_used(self) -> bool:
+        """A thread is in the middle of a call on the socket: its number must not become somebody else's."""
+        return self.readers.are_there or self._sender != 0
+
+    def _close_if_unused(self) -> None:
+        if self.is_lost and not self._is_used:
+            self.reports.append(self.part)
+
+    def give_up(self, failure: TransportFailure) -> None:
+        """The connection cannot go on."""
+        if self.is_lost:
+            return
+        self.is_lost = True
+        self.tell(Scheduler.lost)
+        self.fail_all(failure)
+        if self._is_used:
+            self.wire.cut()
+        self._close_if_unused()
+
+    def give_up_interrupted(self) -> None:
+        """This thread was interrupted in a step, or while it sent: it does nothing on the socket any more."""
+        self.readers.quit(None)
+        if self._sender == get_ident():
+            self._sender = 0
+        self.give_up(TransportFailure("ReadError", "a thread was interrupted on the connection"))
+        self._close_if_unused()
+
+    # Writing
+
+    def _flush(self) -> None:
+        """Send what is to be sent, of all threads, as far as the socket takes it."""
+        while (self._out or self.http.has_data_to_send) and not self._sender:
+            try:
+                data = self.step(self._begin_to_send)
+                if not data:
+                    return
+                sent = self._send(data)
+                self.step(self._sent, sent)
+            except BaseException:
+                if self._sender == get_ident():  # nobody knows how much was sent
+                    self.step(self.give_up_interrupted)
+                else:  # others may have left theirs to this thread
+                    self._flush()
+                raise
+            if sent < len(data):
+                return
+
+    def _begin_to_send(self) -> bytes | memoryview:
+        if self._sender:
+            return b""
+        if self._is_mute or self.is_lost:
+            self.http.data_to_send()
+            self._out = b""
+        elif self.http.has_data_to_send:
+            buffers = self.http.data_to_send()
+            encoded = self.wire.encode(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+            self._out = b"".join((self._out, encoded)) if self._out else encoded
+        if self._out:
+            self._sender = get_ident()
+        return self._out
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self.wire.send_now(data)
+        except OSError:
+            # Whoever reads will hear why, and perhaps an answer before.
+            self._is_mute = True
+            return len(data)
+
+    def _sent(self, size: int) -> None:
+        self._sender = 0
+        self._out = memoryview(self._out)[size:] if size < len(self._out) else b""
+        self._close_if_unused()
+
+    # Reading: whoever leads
+
+    def _read_as(self, somebody: object, seconds: float) -> None:
+        """Lead for once, if nobody does."""
+        try:
+            if self.step(self.readers.lead, somebody):
+                self._read(seconds)
+        finally:
+            if self.readers.leader is somebody:
+                self.step(self._resign, somebody)
+
+    def _read(self, seconds: float | None) -> None:
+        """Wait for bytes for so many *seconds*, or less, and take them."""
+        try:
+            received = self._receive(seconds)
+        except OSError as error:
+            self.step(self.give_up, closed() if self.is_lost else broken(error))
+            return
+        if received is None:
+            if seconds is None or seconds > 0:
+                self.step(self.check_life)
+        else:
+            self.step(self._feed, received)
+        self._flush()
+
+    def _receive(self, seconds: float | None) -> bytes | None:
+        wire = self.wire
+        if seconds is not None and seconds <= 0:
+            return wire.receive_now()
+        if self._out and not (self._is_mute or self._sender):  # the socket was full
+            happened = wire.wait(READABLE | WRITABLE, SLICE if seconds is None else min(seconds, SLICE))
+            return wire.receive_now() if happened & READABLE else None
+        if (seconds is None or seconds >= SLICE) and get_ident() != threading.main_thread().ident:
+            return wire.receive(SLICE)
+        # A short wait; or that of the main thread, which an interrupt may end: not in a call that reads.
+        is_there = wire.wait(READABLE, SLICE if seconds is None else min(seconds, SLICE))
+        return wire.receive_now() if is_there else None
+
+    def _feed(self, received: bytes) -> None:
+        """Take what came, of whichever streams."""
+        http = self.http
+        try:
+            data = self.wire.decode(received)
+        except OSError as error:
+            self.give_up(broken(error))
+            return
+        if data:
+            for event in http.receive(data):
+                self.take(event)
+            self.hear_life()
+            if http.failure is not None:
+                self._say_last_words()
+                self.give_up(http.failure)
+        if self.wire.ended:
+            for event in http.receive_eof():
+                self.take(event)
+            self.give_up(
+                closed() if self.is_lost else TransportFailure("RemoteProtocolError", "Server disconnected")
+            )
+
+    def _say_last_words(self) -> None:
+        """Send the GOAWAY that says what was wrong, if the socket takes it at once."""
+        words = self.wire.encode(b"".join(self.http.data_to_send()))
+        if not (self._sender or self._out):
+            with contextlib.suppress(OSError):
+                self.wire.send_now(words)
+
+    # Places that are not free yet
+
+    def _wait_for_place(self, exchange: Exchange) -> None:
+        """
+        Wait until the server has answered for streams that were reset (rule 15).
+
+        It is who needs a place that waits, not who left it: no thread stays behind to read.
+
+        Raises:
+            TransportFailure: It does not answer in time, or the connection is no more.
+        """
+        seconds = exchange.request.timeouts.get("pool")
+        if not self.pull(exchange, SUSPICION if seconds is None else min(seconds, SUSPICION)):
+            self.step(self._let_go, exchange)
+            if seconds is not None and seconds <= SUSPICION:
+                raise TransportFailure("PoolTimeout", f"no connection came free in {seconds} s")
+            self.owner.tell(self.book, Scheduler.drain, self.connection, self.owner.now())
+            raise TransportFailure(
+                "ReadError", "the server does not say that it has heard of streams that end"
+            )
+        if exchange.failure is not None:
+            raise exchange.failure
+
+    # Rule 14 of the pool: is anybody there?

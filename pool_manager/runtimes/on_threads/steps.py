@@ -1,0 +1,85 @@
+"""Steps: how the threads on one connection change what it knows, one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from _thread import allocate_lock, get_ident
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.origins import Connection
+from pool_manager.core.scheduler import Scheduler
+from pool_manager.runtimes.on_threads.carriers import Carrier, Owner
+from pool_manager.runtimes.on_threads.wires import Wire
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Stepwise(Carrier):
+    """
+    A connection of many threads.
+
+    Attributes:
+        holder: The thread that makes a step just now.
+
+        reports: What is to be told to the engine after the step.
+    """
+
+    def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
+        super().__init__(owner, book, connection, wire)
+        self._lock = allocate_lock()
+        self.holder = 0
+        self.reports: deque[Callable[[], object]] = deque()
+
+    @abstractmethod
+    def give_up_interrupted(self) -> None:
+        """Know that this thread was interrupted in a step; called in that step."""
+
+    def forget_lock(self) -> None:
+        """Take a new lock in a forked child: a thread of the parent may hold the old one for ever."""
+        self._lock, self.holder = allocate_lock(), 0
+
+    def step(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a step under the lock, and do what follows from it."""
+        try:
+            with self._lock:
+                try:
+                    self.holder = get_ident()
+                    return step(*args, **kwargs)
+                except TransportFailure:
+                    raise
+                except BaseException:
+                    self.give_up_interrupted()
+                    raise
+                finally:
+                    self.holder = 0
+        finally:
+            if self.reports:
+                try:
+                    self._report()
+                except BaseException:
+                    self._report()  # nobody else may come to do it
+                    raise
+
+    def _report(self) -> None:
+        """Tell what there is to tell. Twice, if another thread does so too: each of it may be told twice."""
+        reports = self.reports
+        while True:
+            try:
+                report = reports[0]
+            except IndexError:
+                return
+            report()
+            with contextlib.suppress(ValueError):  # another was faster
+                reports.remove(report)  # only now: an interrupt must not lose it
+
+    def tell(self, move: Callable[..., object], *args: object) -> None:
+        """Have the scheduler make a move about this connection, after the step."""
+        self.reports.append(
+            functools.partial(self.owner.tell, self.book, move, self.connection, self.owner.now(), *args)
+        )
