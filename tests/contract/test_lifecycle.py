@@ -24,6 +24,8 @@ from pool_manager import (
 from tests.support.counting_server import Answer, CountingServer
 
 LIBRARIES = [pytest.param(httpx, id="httpx"), pytest.param(httpx2, id="httpx2")]
+# More than is read at once: its connection is in use until it was read.
+LONG = Answer(body=b"x" * 5_000_000)
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_an_open_response_outlives_its_client(
     library: Any, manager: PoolManager, counting_server: CountingServer
 ) -> None:
     """Case C: client closed, dropped and collected in mid-stream; the rest of the body still comes."""
-    counting_server.respond = lambda _: Answer(body=b"x" * 5_000_000)
+    counting_server.respond = lambda _: LONG
     client = manager.client(library.Client)
     response = client.send(client.build_request("GET", counting_server.url), stream=True)
     parts = response.iter_raw()
@@ -164,7 +166,7 @@ def test_a_lost_response_is_given_back_and_reported(
     manager: PoolManager, counting_server: CountingServer
 ) -> None:
     """A collected, unclosed response gives its connection back and warns with the line that asked for it."""
-    counting_server.respond = lambda _: Answer(body=b"x" * 5_000_000)
+    counting_server.respond = lambda _: LONG
     with manager.client() as client:
         response = client.send(
             client.build_request("GET", counting_server.url + "/big?key=secret"), stream=True
@@ -185,7 +187,7 @@ def test_a_lost_response_on_a_loop_is_given_back(
     manager: PoolManager, counting_server: CountingServer
 ) -> None:
     """The same on a loop, where the loop itself lets the connection go."""
-    counting_server.respond = lambda _: Answer(body=b"x" * 5_000_000)
+    counting_server.respond = lambda _: LONG
 
     async def main() -> None:
         async with manager.client(httpx.AsyncClient) as client:
@@ -219,6 +221,7 @@ def test_limits_of_a_client_bind_it_and_those_that_ask_for_the_same(
     manager: PoolManager, counting_server: CountingServer
 ) -> None:
     """A client with `limits=` of its own is bound by them and shares only with its equals."""
+    counting_server.respond = lambda _: LONG
     limits = httpx.Limits(max_connections=1)
     timeout = httpx.Timeout(5, pool=0.05)
     with (
@@ -234,6 +237,7 @@ def test_limits_of_a_client_bind_it_and_those_that_ask_for_the_same(
 
 def test_a_pool_timeout_says_who_holds_the_pool(counting_server: CountingServer) -> None:
     """It is the library's PoolTimeout and ours, and names the pool's state and its holders."""
+    counting_server.respond = lambda _: LONG
     with (
         PoolManager(limits=Limits(max_connections=1)) as manager,
         manager.client(name="hog") as hog,
@@ -250,6 +254,7 @@ def test_a_pool_timeout_says_who_holds_the_pool(counting_server: CountingServer)
 
 def test_queue_timeout_bounds_a_caller_who_would_wait_for_ever(counting_server: CountingServer) -> None:
     """A request whose own pool timeout is None waits no longer than `Limits.queue_timeout`."""
+    counting_server.respond = lambda _: LONG
     with (
         PoolManager(limits=Limits(max_connections=1, queue_timeout=0.05)) as manager,
         manager.client(timeout=None) as client,
@@ -397,6 +402,7 @@ def test_sixty_four_threads_at_a_barrier_make_one_pool(
 
 def test_lanes_do_not_hold_up_one_another(counting_server: CountingServer) -> None:
     """Requests of a full lane wait; those of others go by, on connections of their own."""
+    counting_server.respond = lambda _: LONG
     lanes = [
         Lane("polls", paths=("/wait_for_status",), max_in_flight=1),
         Lane("uploads", max_connections_per_origin=1),

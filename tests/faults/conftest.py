@@ -1,8 +1,9 @@
-"""Every fault is played in four worlds: httpx and httpx2, on asyncio and on uvloop."""
+"""Every fault is played in six worlds: httpx and httpx2, on asyncio, on uvloop, and in threads."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import httpx
 import httpx2
@@ -11,28 +12,29 @@ import uvloop
 
 from tests.support.worlds import World
 
-WORLDS = {
+WORLDS: dict[str, tuple[Any, ...]] = {
     "httpx-asyncio": (httpx, asyncio.run),
     "httpx-uvloop": (httpx, uvloop.run),
     "httpx2-asyncio": (httpx2, asyncio.run),
     "httpx2-uvloop": (httpx2, uvloop.run),
+    "httpx-threads": (httpx, asyncio.run, True),
+    "httpx2-threads": (httpx2, asyncio.run, True),
 }
 
 
 @pytest.fixture(params=WORLDS)
 def world(request: pytest.FixtureRequest) -> World:
     """Give each world."""
-    library, run = WORLDS[request.param]
-    return World(library, run)
-
-
-@pytest.fixture
-def any_world() -> World:
-    """Give one world, where a story takes seconds."""
-    return World(*WORLDS["httpx-asyncio"])
+    return World(*WORLDS[request.param])
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what was refused be sent again after hundredths of a second, where seconds are not the point."""
     monkeypatch.setattr("pool_manager.core.replay._DELAYS", (0.0, 0.01, 0.02))
+
+
+@pytest.fixture(params=["httpx-asyncio", "httpx-threads"])
+def any_world(request: pytest.FixtureRequest) -> World:
+    """Give one world of a loop and one of threads, where a story takes seconds."""
+    return World(*WORLDS[request.param])

@@ -132,6 +132,8 @@ def test_a_breach_of_the_rules_ends_the_connection(world: World, breach: str) ->
 
 def test_data_beyond_the_window_is_not_taken(world: World) -> None:
     """A byte more than the window of a caller who does not read: FLOW_CONTROL_ERROR."""
+    if world.in_threads:
+        pytest.skip("where no thread reads its answer nobody reads the socket, and TCP holds the server up")
     sent = Gate()
 
     def story(peer: Http2Peer) -> None:

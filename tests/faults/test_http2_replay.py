@@ -183,6 +183,10 @@ POSTS: dict[str, tuple[Callable[[Http2Peer, Http2Request], Any], set[str], int]]
 def test_replay_table(world: World, fault: str, reused: bool) -> None:
     """A POST meets each fault when it is at the server whole: what the client sees, how often it counted."""
     break_, outcomes, processed = POSTS[fault]
+    if world.in_threads and "FIN" in fault and outcomes != {"200"}:
+        outcomes = outcomes | {
+            "ReadError"
+        }  # what a thread has just sent may have met a socket that was closed
 
     def story(peer: Http2Peer) -> None:
         if reused:

@@ -14,7 +14,19 @@ from benchmarks.results import Results
 from benchmarks.scenarios import SCENARIOS
 
 OURS = ("pool+httpx", "pool+openai")
-KINDS = ("h1-c20", "h2-c20", "down-h1", "up-h2", "burst-h2", "polls-h1", "sdk", "idle", "waiters")
+KINDS = (
+    "h1-c20",
+    "h2-c20",
+    "threads-h1-20",
+    "threads-h2-20",
+    "down-h1",
+    "up-h2",
+    "burst-h2",
+    "polls-h1",
+    "sdk",
+    "idle",
+    "waiters",
+)
 PLAN = Plan(
     scenarios=[SCENARIOS[name] for name in KINDS],
     contenders=OURS,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import attrs
 
 from pool_manager import Limits, PoolConfig, PoolManager, PoolStats
+from pool_manager.runtimes.on_threads import wires
 from tests.support.scripted import ScriptedServer
 from tests.support.scripted_http2 import ScriptedHttp2
+from tests.support.threaded import Threaded, interruptible
 
 PATIENCE = 20.0  # seconds for one play; longer means that it hangs
 ONE_CONNECTION = Limits(max_h2_connections_per_origin=1)
@@ -26,10 +29,13 @@ class World:
         library: The module, httpx or httpx2.
 
         run: What runs a coroutine to its end, on a loop of its own.
+
+        in_threads: The requests are those of threads; the loop tells the story alone.
     """
 
     library: Any
     run: Callable[[Coroutine[Any, Any, None]], None]
+    in_threads: bool = False
     _manager: PoolManager | None = None
 
     def play(
@@ -59,7 +65,7 @@ class World:
             async with (
                 asyncio.timeout(PATIENCE),
                 manager,
-                manager.client(self.library.AsyncClient, base_url=server.url, **settings) as client,
+                self._client(manager, base_url=server.url, **settings) as client,
             ):
                 self._manager = manager
                 await main(client)
@@ -67,7 +73,13 @@ class World:
                 assert 200 == (await client.get("/afterwards", timeout=5)).status_code
                 self.assert_quiet()
 
-        self.run(everything())
+        with interruptible() if self.in_threads else contextlib.nullcontext():
+            self.run(everything())
+
+    def _client(self, manager: PoolManager, **settings: Any) -> Any:
+        if self.in_threads:
+            return Threaded(manager.client(self.library.Client, **settings), self.library)
+        return manager.client(self.library.AsyncClient, **settings)
 
     @property
     def pool(self) -> PoolStats:
@@ -75,6 +87,15 @@ class World:
         assert self._manager is not None
         (pool,) = self._manager.stats().pools
         return pool
+
+    def has_news_on_idle(self) -> bool:
+        """Tell whether it is known what the server did to the idle connection; in threads: can be known."""
+        if not self.in_threads:
+            return self.pool.connections == 0
+        assert self._manager is not None
+        (pool,) = self._manager._registry._threads.pools.values()  # noqa: SLF001 - there is no public word
+        (connection,) = pool.engine._book.connections()  # type: ignore[union-attr]  # noqa: SLF001 - as above
+        return bool(connection.carrier.wire.wait(wires.READABLE, 0))
 
     def assert_quiet(self) -> None:
         """No request is counted as under way."""

@@ -14,6 +14,7 @@ from benchmarks.driving import Effort, Window, drive
 from benchmarks.results import Measured, Results, Spread
 from benchmarks.scenarios import METRICS, SCENARIOS
 from benchmarks.targets import TARGETS, Target
+from benchmarks.threads import CONTENDERS as THREADED
 
 SOON = Effort(seconds=10, warm=0, answers=5)
 WINDOW = Window(seconds=1, ended=1, cpu=1, stalled=0, answers=3, causes={}, waits=[0.1, 0.1, 0.2])
@@ -69,7 +70,8 @@ def test_scenarios_name_what_there_is() -> None:
     for scenario in SCENARIOS.values():
         assert set(scenario.metrics) <= set(METRICS)
         assert set(scenario.contenders) <= set(COLOURS)
-        assert scenario.name == "sdk" or set(scenario.contenders) <= set(CONTENDERS)
+        known = THREADED if scenario.in_threads else CONTENDERS
+        assert scenario.name == "sdk" or set(scenario.contenders) <= set(known)
 
 
 def test_only_takes_a_name_or_its_first_words() -> None:

@@ -67,8 +67,10 @@ def refusal(make: Callable[..., object], **kwargs: object) -> str:
     return str(error_of(lambda: make(**kwargs), ConfigError))
 
 
-def timed_out(manager: PoolManager, library: ModuleType, url: str) -> Exception:
+def timed_out(manager: PoolManager, library: ModuleType, server: CountingServer) -> Exception:
     """Give what a request raises that waits in vain, while "holder" has the only connection."""
+    answer_at_length(server)
+    url = server.url
     waiting = {"timeout": library.Timeout(5, pool=0.02), "name": "waiter"}
     with (
         manager.client(library.Client, name="holder") as holder,
@@ -106,7 +108,7 @@ def test_a_pool_timeout_is_the_librarys_too(
     tight: PoolManager, library: ModuleType, counting_server: CountingServer
 ) -> None:
     """Who catches the library's `PoolTimeout` catches ours, with the request that waited."""
-    error = timed_out(tight, library, counting_server.url)
+    error = timed_out(tight, library, counting_server)
     assert isinstance(error, PoolTimeout)
     assert isinstance(error, library.PoolTimeout)
     assert cast(Any, error).request.url.params["key"] == SECRET
@@ -168,7 +170,7 @@ def test_a_failed_request_is_the_librarys_error(library: ModuleType, client_type
             theirs = asyncio.run(_async_error(library.AsyncClient(trust_env=False)))
     assert type(ours) is library.ConnectError
     # The native engine says more: which host, which address, and why.
-    assert str(ours).startswith(str(theirs))
+    assert str(theirs) in str(ours)
     assert cast(Any, ours).request.url == NOWHERE
 
 
@@ -186,7 +188,7 @@ def test_a_pool_timeout_says_how_the_pool_stood(
     tight: PoolManager, library: ModuleType, counting_server: CountingServer
 ) -> None:
     """A `PoolTimeout` tells how long it waited, the numbers of the pool, and who held it."""
-    assert str(timed_out(tight, library, counting_server.url)) == (
+    assert str(timed_out(tight, library, counting_server)) == (
         "no connection came free in 0.02 s: threads pool: connections: 1 open;"
         " requests: 2 in flight, 1 waiting; held by holder, waiter"
     )
@@ -194,6 +196,7 @@ def test_a_pool_timeout_says_how_the_pool_stood(
 
 def test_a_queue_timeout_says_so_too(library: ModuleType, counting_server: CountingServer) -> None:
     """Where a client would wait for ever, `Limits.queue_timeout` ends it, and the error has that time."""
+    answer_at_length(counting_server)
     limits = Limits(max_connections=1, queue_timeout=0.03)
     with (
         PoolManager(PoolConfig(trust_env=False), limits=limits) as manager,
@@ -206,6 +209,7 @@ def test_a_queue_timeout_says_so_too(library: ModuleType, counting_server: Count
 
 def test_limits_are_the_clients(library: ModuleType, counting_server: CountingServer) -> None:
     """`limits=` given to `client` bounds its pool, which clients of other limits do not share."""
+    answer_at_length(counting_server)
     limits, timeout = library.Limits(max_connections=1), library.Timeout(5, pool=0.01)
     with (
         PoolManager(PoolConfig(trust_env=False)) as manager,
@@ -226,7 +230,7 @@ def test_request_errors_pickle(
     tight: PoolManager, library: ModuleType, counting_server: CountingServer
 ) -> None:
     """Errors of requests come out of a pickle as the same error with the same words."""
-    errors = [timed_out(tight, library, counting_server.url)]
+    errors = [timed_out(tight, library, counting_server)]
     with tight.client(library.Client) as client:
         errors.append(error_of(lambda: client.get(NOWHERE)))
         with tight.lease() as lease:
@@ -311,7 +315,7 @@ def test_an_error_of_a_request_keeps_the_query(
     tight: PoolManager, library: ModuleType, counting_server: CountingServer
 ) -> None:
     """A key in a query, or in a header, is not in what a `PoolTimeout` says."""
-    assert SECRET not in str(timed_out(tight, library, counting_server.url))
+    assert SECRET not in str(timed_out(tight, library, counting_server))
 
 
 def test_statistics_keep_the_password() -> None:
