@@ -12,6 +12,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Effort
 from benchmarks.results import Measured
 from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.threads import CONTENDERS as THREADED
 
 ROUNDS, SECONDS = 5, 2.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.5
@@ -23,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.list:
         for scenario in SCENARIOS.values():
-            print(f"{scenario.name:10} {scenario.title}: {', '.join(scenario.contenders)}")
+            print(f"{scenario.name:14} {scenario.title}: {', '.join(scenario.contenders)}")
         return
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     effort = Effort(seconds=seconds, warm=seconds / 4)
@@ -51,7 +52,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Speed of asyncio requests on the pool, beside its peers, in one run.",
+        description="Speed of requests on the pool, beside its peers, in one run.",
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round: to see that it works, not to believe")
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _contenders() -> list[str]:
-    return list(dict.fromkeys([*CONTENDERS, *SCENARIOS["sdk"].contenders]))
+    return list(dict.fromkeys([*CONTENDERS, *THREADED, *SCENARIOS["sdk"].contenders]))
 
 
 def _chosen(parser: argparse.ArgumentParser, only: list[str] | None) -> list[Scenario]:

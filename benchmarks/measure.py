@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
+from benchmarks import contenders, threads
 from benchmarks.child import Task
-from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Effort
 from benchmarks.pinning import cores
 from benchmarks.results import Measured, Results
@@ -50,7 +50,10 @@ class Plan:
     def taking_part(self, scenario: Scenario) -> list[str]:
         """Name those who are asked for, installed and meant to do this."""
         wanted = (name for name in scenario.contenders if self.contenders is None or name in self.contenders)
-        return [name for name in wanted if name not in CONTENDERS or CONTENDERS[name].available]
+        known: Mapping[str, contenders.Contender | threads.Contender] = (
+            threads.CONTENDERS if scenario.in_threads else contenders.CONTENDERS
+        )
+        return [name for name in wanted if name not in known or known[name].available]
 
 
 def carry_out(plan: Plan, heard: Heard) -> Results:
@@ -89,7 +92,10 @@ def _ask_child(task: Task) -> Mapping[str, Any]:
     try:
         done = subprocess.run(  # noqa: S603 - ourselves
             command,
-            env={**_environment(), "SSL_CERT_FILE": task.address.ca_file},
+            env={
+                **_environment(),
+                **dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), task.address.ca_file),
+            },
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,7 +1,7 @@
 """
 What is done, and with whom. Each scenario gives numbers by the names in `METRICS`.
 
-Not measured here: threads (see the issue of the threaded engine) and trio.
+Not measured here: trio.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import attrs
 
-from benchmarks import sdks
+from benchmarks import sdks, threads
 from benchmarks.contenders import CONTENDERS, Opened, Terms
 from benchmarks.driving import Effort, Window, described, drive
 from benchmarks.servers import LONG, MIB, Address
@@ -39,6 +39,8 @@ MANY = 1000  # rounds: as many as are asked for
 HTTP1 = ("httpx", "httpx2", "httpx-aiohttp", "httpx2-aiohttp", "aiohttp", "pool+httpx", "pool+httpx2")
 HTTP2 = ("httpx", "httpx2", "pool+httpx", "pool+httpx2")
 FLOORS = ("floor+httpx", "floor+httpx2")
+THREADS1 = ("httpx", "httpx2", "urllib3", "requests", "niquests", "pool+httpx", "pool+httpx2")
+THREADS2 = ("httpx", "httpx2", "niquests", "pool+httpx", "pool+httpx2")
 
 
 @attrs.frozen
@@ -110,9 +112,12 @@ class Arena:
 
     def open(self, *, connections: int | None = None, lanes: Sequence[Lane] = ()) -> Opened:
         """Make the contender's client; see `Terms`."""
+        return CONTENDERS[self.contender].make(self.terms(connections, lanes))
+
+    def terms(self, connections: int | None = None, lanes: Sequence[Lane] = ()) -> Terms:
+        """Say what is asked of a client."""
         tls = ssl.create_default_context(cafile=self.address.ca_file) if self.tls else None
-        terms = Terms(http2=self.http2, tls=tls, connections=connections, lanes=tuple(lanes))
-        return CONTENDERS[self.contender].make(terms)
+        return Terms(http2=self.http2, tls=tls, connections=connections, lanes=tuple(lanes))
 
     def count(self, window: Window) -> float:
         """Keep the causes of a window's failures; give their number."""
@@ -145,6 +150,8 @@ class Scenario:
         tls: Whether over TLS.
 
         rounds: At most so many: it takes long and varies little.
+
+        in_threads: Its contenders are those of `threads`.
     """
 
     name: str
@@ -155,6 +162,7 @@ class Scenario:
     http2: bool = False
     tls: bool = False
     rounds: int = 3
+    in_threads: bool = False
 
 
 async def get_many(arena: Arena, in_flight: int) -> Numbers:
@@ -170,9 +178,26 @@ async def get_many(arena: Arena, in_flight: int) -> Numbers:
     }
 
 
+async def get_in_threads(arena: Arena, count: int) -> Numbers:
+    """Small answers, many threads at once; the loop has nothing to do meanwhile."""
+    with threads.CONTENDERS[arena.contender].open(arena.terms()) as get:
+        _check(arena, get(arena.url()))
+        window = threads.drive(get, arena.url(), count, arena.effort)
+    return {
+        "rate": window.rate,
+        "cpu_us": window.cpu_us,
+        "off_core": window.off_core,
+        "failed": arena.count(window),
+    }
+
+
 async def _check_version(arena: Arena, version: Callable[[str], Awaitable[str]]) -> None:
     """See that what is measured is what it is called."""
-    wanted, spoken = "HTTP/2" if arena.http2 else "HTTP/1.1", await version(arena.url())
+    _check(arena, await version(arena.url()))
+
+
+def _check(arena: Arena, spoken: str) -> None:
+    wanted = "HTTP/2" if arena.http2 else "HTTP/1.1"
     if spoken != wanted:
         raise RuntimeError(f"{arena.contender} speaks {spoken} where {wanted} is measured")
 
@@ -348,6 +373,19 @@ def _scenarios() -> list[Scenario]:
                 rounds=MANY,
             )
             for in_flight in (1, 20, 200)
+        ]
+        found += [
+            add(
+                name=f"threads-{name}-{count}",
+                title=f"{spoken}, {count} threads" if count > 1 else f"{spoken}, 1 thread",
+                contenders=(*(THREADS2 if http2 else THREADS1), *FLOORS),
+                metrics=small,
+                run=functools.partial(get_in_threads, count=count),
+                tls=http2,
+                rounds=MANY,
+                in_threads=True,
+            )
+            for count in (1, 20, 100)
         ]
         found += [
             add(name=f"down-{name}", title=f"{spoken}, 16 MiB down", metrics=long, run=download, tls=http2),

@@ -113,6 +113,33 @@ def _ahead_on_http2(scenario: str, library: str) -> Iterator[Target]:
             )
 
 
+def _threads() -> Iterator[Target]:
+    """Each library on the pool beside itself; httpcore collapses with its threads, httpcore2 does not."""
+    for scenario, contender, peer, ratio, aside in (
+        ("threads-h1-1", "pool+httpx2", "httpx2", 1.3, ""),
+        ("threads-h1-20", "pool+httpx", "httpx", 2.2, ""),
+        ("threads-h1-20", "pool+httpx2", "httpx2", 2.2, ""),
+        ("threads-h1-20", "pool+httpx2", "urllib3", NO_SLOWER, "no slower, but for noise"),
+        ("threads-h1-100", "pool+httpx", "httpx", 6, ""),
+        ("threads-h1-100", "pool+httpx2", "httpx2", 2.5, ""),
+        ("threads-h1-100", "pool+httpx2", "urllib3", NO_SLOWER, "no slower, but for noise"),
+        ("threads-h2-1", "pool+httpx2", "httpx2", 1.3, ""),
+        ("threads-h2-20", "pool+httpx", "httpx", 1.8, ""),
+        ("threads-h2-20", "pool+httpx2", "httpx2", 1.8, ""),
+        ("threads-h2-100", "pool+httpx", "httpx", 1.8, ""),
+        ("threads-h2-100", "pool+httpx2", "httpx2", 1.8, ""),
+    ):
+        yield Target(
+            scenario=scenario,
+            contender=contender,
+            metric="rate",
+            peer=peer,
+            sense="at least",
+            wanted=ratio,
+            aside=aside,
+        )
+
+
 def _long_bodies() -> Iterator[Target]:
     for name, ratio in (("down-h1", 1.4), ("down-h2", 1.6), ("up-h1", NO_SLOWER), ("up-h2", NO_SLOWER)):
         for library in LIBRARIES:
@@ -161,4 +188,4 @@ def _at_most(scenario: str, contender: str, metric: str, most: float) -> Target:
     return Target(scenario=scenario, contender=contender, metric=metric, sense="at most", wanted=most)
 
 
-TARGETS: Sequence[Target] = (*_small_answers(), *_long_bodies(), *_limits())
+TARGETS: Sequence[Target] = (*_small_answers(), *_threads(), *_long_bodies(), *_limits())
