@@ -20,7 +20,9 @@ FORKS = 8
 
 
 @pytest.mark.parametrize("version", ["h1", "h2"])
-def test_a_fork_under_load(version: str, certificates: Certificates, request: pytest.FixtureRequest) -> None:
+def test_case_j_a_fork_under_load(
+    version: str, certificates: Certificates, request: pytest.FixtureRequest
+) -> None:
     """Children of a parent whose threads are at work are served at once, and the parent notices nothing."""
     server: HypercornServer = request.getfixturevalue(f"{version}_server")
     config = PoolConfig(verify=certificates.client_context(), http2=version == "h2", trust_env=False)

@@ -209,7 +209,9 @@ def test_too_many_waiting_are_turned_away_at_once(counting_server: CountingServe
     asyncio.run(main())
 
 
-def test_many_threads_on_one_http2_connection(h2_server: HypercornServer, certificates: Certificates) -> None:
+def test_case_f_many_threads_on_one_connection(
+    h2_server: HypercornServer, certificates: Certificates
+) -> None:
     """Case F: fifty threads on one HTTP/2 connection; a thousand answers, each to who asked for it."""
     config = PoolConfig(verify=certificates.client_context(), trust_env=False)
     with (

@@ -1,23 +1,26 @@
 """
 The cases of users, and the defects of today's pools, each as it was reported.
 
-Cases B, C, F, I and J are in `tests/contract` (`test_storms`, `test_lifecycle`, `test_fork`), D and E in
-`tests/integration` (`test_environment`, `test_sharing`).
+Case F, which is of threads, and J, which is of forks, are in `tests/contract`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import ssl
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hyperframe.frame import PingFrame
 
 import pool_manager
-from pool_manager import Limits, PoolManager
+from pool_manager import Limits, PoolConfig, PoolManager
 from tests.support.scripted import Gate, until
-from tests.support.scripted_http1 import ScriptedHttp1
+from tests.support.scripted_http1 import Http1Peer, ScriptedHttp1, response
 from tests.support.scripted_http2 import CANCEL, LAST_STREAM, MAX_CONCURRENT_STREAMS, Http2Peer, ScriptedHttp2
 from tests.support.worlds import ONE_CONNECTION, World, cancel, config_for
 
@@ -83,6 +86,114 @@ def test_case_n_live_loops_at_once(world: World, kind: Any) -> None:
         assert ([{200}] * 3, 24) == (seen, server.processed("GET"))
         assert server.connections <= 6
         world.run(client.aclose())
+
+
+# Clients
+
+
+@pytest.mark.parametrize("kind", [ScriptedHttp1, ScriptedHttp2], ids=["h1", "h2"])
+def test_case_b_cancelled_in_their_first_moments(world: World, kind: Any) -> None:
+    """Two requests that are cancelled after one turn of the loop do not take the one connection with them."""
+
+    async def main(client: Any) -> None:
+        tasks = [asyncio.create_task(client.get(f"/{number}")) for number in range(2)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)  # a thread may have its answer by then
+        assert 200 == (await client.get("/next")).status_code
+
+    with kind() as server:
+        world.play(server, main, limits=Limits(max_connections=1))
+
+
+class Sdk:
+    """A client in the manner of SDKs that close theirs when they are collected."""
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    def __del__(self) -> None:
+        self.closing = asyncio.get_running_loop().create_task(self.client.aclose())
+
+
+def test_case_c_a_client_collected_in_mid_stream(world: World) -> None:
+    """An SDK closes its client as it is collected: the answer that is open is read to its end."""
+    begun = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.send(response(b"first")[:-5].replace(b"length: 5", b"length: 10") + b"first")
+        peer.wait(begun)
+        peer.send(b"after")
+
+    async def main() -> None:
+        client = manager.client(world.library.AsyncClient, base_url=server.url)
+        sdk = Sdk(client)
+        async with client.stream("GET", "/") as answer:
+            parts: AsyncIterator[bytes] = answer.aiter_raw()
+            assert b"first" == await anext(parts)
+            del sdk
+            gc.collect()
+            while not client.is_closed:
+                await asyncio.sleep(0)
+            begun.open()
+            assert b"after" == await anext(parts)
+
+    with ScriptedHttp1(story) as server, PoolManager(config_for(server)) as manager:
+        world.run(main())
+
+
+def test_case_d_the_proxy_of_the_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pooled client sends by the proxy that ``HTTP_PROXY`` names, though it has a transport of its own."""
+    with ScriptedHttp1() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+
+        async def main() -> None:
+            async with (
+                PoolManager(PoolConfig()) as manager,
+                manager.client(world.library.AsyncClient) as client,
+            ):
+                assert 200 == (await client.get("http://nowhere.test/here")).status_code
+
+        world.run(main())
+        assert ["http://nowhere.test/here"] == [request.target for request in proxy.requests]
+
+
+def test_case_e_cookies_of_tenants(world: World) -> None:
+    """The cookie that one tenant was given is sent by it alone, though another uses the same connection."""
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.answer(b"ok", b"set-cookie: session=first; Path=/")
+        peer.serve()
+
+    async def main() -> None:
+        async with (
+            manager.client(world.library.AsyncClient, base_url=server.url) as first,
+            manager.client(world.library.AsyncClient, base_url=server.url) as second,
+        ):
+            for client in (first, second, first):
+                await client.get("/")
+
+    with ScriptedHttp1(story) as server, PoolManager(config_for(server)) as manager:
+        world.run(main())
+        assert [None, None, "session=first"] == [
+            dict(request.headers).get("cookie") for request in server.requests
+        ]
+        assert 1 == server.connections
+
+
+def test_case_m_what_a_client_costs(world: World) -> None:
+    """Fifty clients are made without a TLS context, which is nearly all that making one costs."""
+    library, made = world.library, ssl.create_default_context
+    with patch.object(ssl, "create_default_context", side_effect=made) as contexts, PoolManager() as manager:
+        library.Client().close()
+        own = contexts.call_count
+        clients = [manager.client(library.Client) for _ in range(50)]
+        assert (1, own) == (own, contexts.call_count)
+        for client in clients:
+            client.close()
 
 
 # GOAWAY
