@@ -32,7 +32,7 @@ from pool_manager.runtimes.connecting import Connector
 from pool_manager.runtimes.flights import Flights
 from pool_manager.runtimes.racing import AddressInfo, first_to_connect
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+P = TypeVar("P")  # a protocol by its methods
 _Attaching: TypeAlias = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
 
 _NEVER: Final = 365 * 24 * 3600.0  # seconds; a loop wants some limit for a handshake, the pool has its own

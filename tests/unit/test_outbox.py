@@ -10,8 +10,10 @@ import pytest
 from pool_manager import Limits, PoolConfig
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import AsyncResponse, Request
-from pool_manager.runtimes.dialing import Address, Dialer
-from pool_manager.runtimes.on_asyncio.carriers import Greeter
+from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.dialing import Dialer
+from pool_manager.runtimes.in_loops.carriers import Greeter
+from pool_manager.runtimes.in_loops.port import Listener
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.tls import ContextCache
 
@@ -24,24 +26,24 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
-        self.protocol: asyncio.BaseProtocol | None = None
+        self.protocol: object = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Keep *data*."""
         self.written.append(bytes(data))
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+    def set_protocol(self, protocol: object) -> None:
         """Talk to *protocol*."""
         self.protocol = protocol
 
     def answer(self) -> None:
         """Answer one request."""
-        assert isinstance(self.protocol, asyncio.Protocol)
+        assert isinstance(self.protocol, Listener)
         self.protocol.data_received(ANSWER)
 
     def end(self) -> None:
         """Have the server hang up."""
-        assert isinstance(self.protocol, asyncio.Protocol)
+        assert isinstance(self.protocol, Listener)
         self.protocol.eof_received()
 
     def close(self) -> None:

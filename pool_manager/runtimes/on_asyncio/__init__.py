@@ -1,13 +1,9 @@
 """
-The native engine on asyncio and uvloop: I/O and waiting, and no decision.
+asyncio and uvloop, as the engine in `runtimes/in_loops` needs them.
 
-    engine.py      a request from beginning to end; effects of the scheduler carried out
-    exchanges.py   one request on one connection: what came, what is awaited
-    carriers.py    what connections of both versions share; http1.py and http2.py are the two
-    sleeping.py    futures and one timer for all
-    uploading.py   a request's body on its way out
+Their loops and transports are what `in_loops/port.py` asks for: nothing stands between.
+
+    engine.py      the engine, with dials of asyncio's (`runtimes/dialing.py`)
+    letting_go.py  sockets that outlive their loop
     loop.py        what a pool needs of its event loop
-
-Everything here runs in the loop's own thread. Nothing is locked, and nothing that must happen is awaited:
-whoever is cancelled leaves by `finally`, in one synchronous step.
 """

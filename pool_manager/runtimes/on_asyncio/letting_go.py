@@ -1,9 +1,8 @@
-"""Two ways to let go of a socket without its loop. Private names of asyncio are touched here alone."""
+"""How to let go of a socket without its loop. Private names of asyncio are touched here alone."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any
 
 
@@ -18,16 +17,3 @@ def sever(transport: Any) -> None:  # noqa: ANN401 - asyncio's or uvloop's, and 
             bottom = transport if inner is None else inner._transport  # noqa: SLF001
             sock, bottom._sock = bottom._sock, None  # noqa: SLF001 - no public way closes it
             sock.close()
-
-
-def park(transport: Any) -> None:  # noqa: ANN401 - as above
-    """
-    Put /dev/null in the socket's place. Never raises.
-
-    For a forked child: the parent's socket is let go without a byte on the wire,
-    and whoever still holds the number closes /dev/null, not a stranger's file.
-    """
-    with contextlib.suppress(Exception):
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, transport.get_extra_info("socket").fileno(), inheritable=False)
-        os.close(null)

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 from pool_manager.core.messages import Request
 from pool_manager.core.origins import Ticket
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+from pool_manager.runtimes.in_loops.exchanges import Exchange
 
 Trace: TypeAlias = Callable[[str, dict[str, object]], Awaitable[None]]
 

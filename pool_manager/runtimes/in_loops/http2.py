@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from pool_manager.core.http2 import Http2Connection
@@ -23,8 +22,9 @@ from pool_manager.core.http2_events import (
 from pool_manager.core.liveness import PING_PATIENCE, Liveness, Sign
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
-from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+from pool_manager.runtimes.in_loops.carriers import Carrier, Owner
+from pool_manager.runtimes.in_loops.exchanges import Exchange
+from pool_manager.runtimes.in_loops.port import Handle, Transport
 
 # A body up to this many bytes goes along with the head of its request.
 SHORT_BODY: Final = 64 * 1024
@@ -38,7 +38,7 @@ class Http2Carrier(Carrier):
 
     http_version = b"HTTP/2"
 
-    def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
+    def __init__(self, owner: Owner, connection: Connection, transport: Transport) -> None:
         super().__init__(owner, connection, transport)
         self._http = Http2Connection(first_streams=connection.streams)
         self._exchanges: dict[int, Exchange] = {}
@@ -47,7 +47,7 @@ class Http2Carrier(Carrier):
         self._flushing = False
         self._unwritten = 0  # bytes of bodies since the last flush
         self._liveness = Liveness()
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_look: Handle | None = None
         self._http.initiate()
         self._flush()
 
@@ -171,7 +171,7 @@ class Http2Carrier(Carrier):
         if not self.is_lost and (buffers := self._http.data_to_send()):
             self.transport.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
 
-    # What asyncio calls
+    # What the transport calls
 
     def data_received(self, data: bytes) -> None:
         """Take what came, of whichever streams."""

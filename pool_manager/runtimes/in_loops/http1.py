@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
 from pool_manager.core.leftovers import DRAIN_TIME, MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
-from pool_manager.runtimes.on_asyncio.carriers import Carrier, Owner
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+from pool_manager.runtimes.in_loops.carriers import Carrier, Owner
+from pool_manager.runtimes.in_loops.exchanges import Exchange
+from pool_manager.runtimes.in_loops.port import Handle, Transport
 
 # Bytes of an answer that are kept for a caller who does not read; below the second, more are taken.
 HIGH_WATER: Final = 1024 * 1024
@@ -30,12 +30,12 @@ class Http1Carrier(Carrier):
 
     http_version = b"HTTP/1.1"
 
-    def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
+    def __init__(self, owner: Owner, connection: Connection, transport: Transport) -> None:
         super().__init__(owner, connection, transport)
         self._http = Http1Connection()
         self._current: Exchange | None = None
         self._is_paused = False
-        self._draining: asyncio.TimerHandle | None = None
+        self._draining: Handle | None = None
         self._room = 0  # bytes that may still be drained
         self._switched = False
         self._unsent = b""
@@ -163,7 +163,7 @@ class Http1Carrier(Carrier):
             self.transport.resume_reading()
         self.leave(exchange, reusable=self._http.is_idle, keep_alive=self._http.keep_alive_timeout)
 
-    # What asyncio calls
+    # What the transport calls
 
     def data_received(self, data: bytes) -> None:
         """Take a part of the answer."""

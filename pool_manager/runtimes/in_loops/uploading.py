@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
 from pool_manager.core.leftovers import refuses_the_rest
 from pool_manager.core.messages import TransportFailure
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange
+from pool_manager.runtimes.in_loops.exchanges import Exchange
+from pool_manager.runtimes.in_loops.sleeping import pause
 
 # Bytes after which other tasks have a turn, though the socket takes more: a fast peer would else have the
 # whole loop for itself.
@@ -72,6 +72,6 @@ class _Way:
             if not taken and not is_needless(exchange):
                 await exchange.wait_to_write()
             elif self._turn <= 0:
-                await asyncio.sleep(0)
+                await pause(carrier.owner.loop, 0)
                 self._turn = TURN
         return not is_needless(exchange)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import math
 from typing import Final
 
 from pool_manager.core.deadlines import Deadlines
+from pool_manager.runtimes.in_loops.port import Future, Handle, Loop
 
 # A timer that is later than this was held up: something kept the loop busy.
 TOLERANCE: Final = 0.1
@@ -26,10 +27,10 @@ class Timers:
         stood_still: Seconds for which the loop did not run, as far as it was noticed.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._deadlines: Deadlines[Sleeper] = Deadlines()
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: Handle | None = None
         self._armed = math.inf
         self.stood_still = 0.0
 
@@ -100,9 +101,9 @@ class Sleeper:
 
     __slots__ = ("_future", "_loop", "_seconds", "_timers", "_woken", "looked_at", "until")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, timers: Timers) -> None:
+    def __init__(self, loop: Loop, timers: Timers) -> None:
         self._loop, self._timers = loop, timers
-        self._future: asyncio.Future[None] | None = None
+        self._future: Future | None = None
         self._seconds: float | None = None
         self._woken = False
         self.until = self.looked_at = math.inf
@@ -149,3 +150,18 @@ class Sleeper:
     def postpone(self) -> None:
         """There was a sign of life: count the time from here."""
         self.restart(self._seconds)
+
+
+async def pause(loop: Loop, seconds: float) -> None:
+    """Let others have their turns for so many *seconds*."""
+    future = loop.create_future()
+    handle = loop.call_later(seconds, functools.partial(_resolve, future))
+    try:
+        await future
+    finally:
+        handle.cancel()
+
+
+def _resolve(future: Future) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pool_manager.core.messages import TransportFailure
-from pool_manager.runtimes.on_asyncio.exchanges import Exchange
-from pool_manager.runtimes.on_asyncio.sleeping import Sleeper
+from pool_manager.runtimes.in_loops.exchanges import Exchange
+from pool_manager.runtimes.in_loops.sleeping import Sleeper
 from pool_manager.runtimes.upgrading import Upgraded
 
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, Phase
 from pool_manager.core.scheduler import Scheduler
+from pool_manager.runtimes.in_loops.port import Listener, Loop, Transport
 
 if TYPE_CHECKING:
-    from pool_manager.runtimes.on_asyncio.exchanges import Exchange
-    from pool_manager.runtimes.on_asyncio.http1 import Http1Carrier
-    from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
+    from pool_manager.runtimes.in_loops.exchanges import Exchange
+    from pool_manager.runtimes.in_loops.http1 import Http1Carrier
+    from pool_manager.runtimes.in_loops.sleeping import Sleeper, Timers
 
 
 class Owner(Protocol):
     """What a carrier needs of its engine."""
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     scheduler: Scheduler
     timers: Timers
     outbox: Outbox
@@ -41,7 +41,7 @@ class Outbox:
     To wake a server costs more than to write; one that is awake takes what else is written at little cost.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._carriers: list[Http1Carrier] = []
 
@@ -57,7 +57,7 @@ class Outbox:
             carrier.flush()
 
 
-class Carrier(asyncio.Protocol, ABC):
+class Carrier(Listener, ABC):
     """
     One open connection.
 
@@ -75,7 +75,7 @@ class Carrier(asyncio.Protocol, ABC):
 
     http_version: bytes
 
-    def __init__(self, owner: Owner, connection: Connection, transport: asyncio.Transport) -> None:
+    def __init__(self, owner: Owner, connection: Connection, transport: Transport) -> None:
         self.owner, self.connection, self.transport = owner, connection, transport
         self.info = NetworkInfo(transport)
         self.is_lost = self.is_full = False
@@ -153,7 +153,7 @@ class Carrier(asyncio.Protocol, ABC):
             owner.scheduler.leave(exchange.ticket, owner.now(), reusable=reusable, keep_alive=keep_alive)
             owner.carry_out()
 
-    # What asyncio calls
+    # What the transport calls
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""
@@ -178,7 +178,7 @@ class Carrier(asyncio.Protocol, ABC):
 class NetworkInfo:
     """A connection as a caller sees it who may not touch it."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore
@@ -187,19 +187,18 @@ class NetworkInfo:
         return self._transport.get_extra_info(name)
 
 
-class Greeter(asyncio.Protocol):
+class Greeter(Listener):
     """Sees a connection open, and puts the carrier in its own place that speaks what was agreed upon."""
 
     def __init__(self, owner: Owner, connection: Connection, *, prior_knowledge: bool) -> None:
         self._owner, self._connection, self._prior_knowledge = owner, connection, prior_knowledge
         self.carrier: Carrier | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: Transport) -> None:
         """Choose by ALPN, or by prior knowledge."""
-        from pool_manager.runtimes.on_asyncio.http1 import Http1Carrier  # noqa: PLC0415 - they import us
-        from pool_manager.runtimes.on_asyncio.http2 import Http2Carrier  # noqa: PLC0415 - as above
+        from pool_manager.runtimes.in_loops.http1 import Http1Carrier  # noqa: PLC0415 - they import us
+        from pool_manager.runtimes.in_loops.http2 import Http2Carrier  # noqa: PLC0415 - as above
 
-        transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
         agreed = None if tls is None else tls.selected_alpn_protocol()
         kind = Http2Carrier if self._prior_knowledge or agreed == "h2" else Http1Carrier

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from pool_manager.core.messages import Headers, Request, TransportFailure
 from pool_manager.core.origins import Ticket
-from pool_manager.runtimes.on_asyncio.sleeping import Sleeper, Timers
+from pool_manager.runtimes.in_loops.port import Loop
+from pool_manager.runtimes.in_loops.sleeping import Sleeper, Timers
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from pool_manager.runtimes.on_asyncio.carriers import Carrier
+    from pool_manager.runtimes.in_loops.carriers import Carrier
 
 
 class Exchange(Sleeper):
@@ -69,9 +68,7 @@ class Exchange(Sleeper):
 
     carrier: Carrier
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, timers: Timers, request: Request, ticket: Ticket
-    ) -> None:
+    def __init__(self, loop: Loop, timers: Timers, request: Request, ticket: Ticket) -> None:
         super().__init__(loop, timers)
         self.request, self.ticket = request, ticket
         self.stream = self.status = self.buffered = 0
