@@ -95,9 +95,13 @@ class Pool:
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
         if self.runtime.name == "threads":
             return ThreadsEngine if self.share.config.proxy is None else BorrowedEngine
-        if isinstance(self.runtime, AsyncioLoop) and self.share.config.proxy is None:
+        if self.share.config.proxy is not None:
+            return AsyncBorrowedEngine
+        if isinstance(self.runtime, AsyncioLoop):
             return functools.partial(AsyncioEngine, self.runtime.get())
-        return AsyncBorrowedEngine
+        from pool_manager.runtimes.on_trio.engine import TrioEngine  # noqa: PLC0415 - only where trio runs
+
+        return TrioEngine
 
     def withdraw(self) -> None:
         """Serve no new tenant: leave the table, if this is still the pool there."""

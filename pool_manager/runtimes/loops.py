@@ -89,7 +89,7 @@ def runtime_of(loop: object) -> Runtime:
     """Wrap what `current` gave."""
     if isinstance(loop, asyncio.AbstractEventLoop):
         return AsyncioLoop(loop)
-    from pool_manager.runtimes.on_trio import TrioRun  # noqa: PLC0415 - only where trio runs
+    from pool_manager.runtimes.on_trio.run import TrioRun  # noqa: PLC0415 - only where trio runs
 
     return TrioRun(loop)  # type: ignore[arg-type]  # `current` gives nothing else
 

@@ -13,7 +13,7 @@ import contextvars
 import math
 import random
 from abc import ABC, abstractmethod
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.effects import Dial, Effect, Wake
@@ -42,7 +42,14 @@ _SHORTEST_NAP: Final = 0.01
 
 
 class LoopEngine(ABC):
-    """The engine of a pool whose requests are tasks of one thread."""
+    """
+    The engine of a pool whose requests are tasks of one thread.
+
+    Attributes:
+        exchange_type: What becomes of requests.
+    """
+
+    exchange_type: ClassVar[type[Exchange]] = Exchange
 
     def __init__(self, loop: Loop, dials: Dials, config: PoolConfig, limits: Limits, lanes: Lanes) -> None:
         self.loop = loop
@@ -83,7 +90,7 @@ class LoopEngine(ABC):
         key = key_of(request)
         replays, number = Replays(), None
         while True:
-            exchange = Exchange(self.loop, self.timers, request, self._ask(key, number))
+            exchange = self.exchange_type(self.loop, self.timers, request, self._ask(key, number))
             try:
                 return await self._send(exchange, replays)
             except BaseException as error:

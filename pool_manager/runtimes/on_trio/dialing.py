@@ -1,0 +1,186 @@
+"""
+Dialing on trio: from a host and a port to a connection, as `runtimes/dialing.py` does it on asyncio.
+
+No time is bounded here: a dial runs in a system task, which the pool cancels, and wherever that happens no
+socket stays behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import trio
+
+from pool_manager.config import PoolConfig
+from pool_manager.runtimes import tls
+from pool_manager.runtimes.addresses import (
+    ALL_FAILED,
+    Address,
+    all_refused,
+    candidates,
+    check_port,
+    literal,
+    refused,
+    why,
+    why_no_tls,
+)
+from pool_manager.runtimes.connecting import BUSY, Connector, connected
+from pool_manager.runtimes.in_loops.port import Listener
+from pool_manager.runtimes.on_trio.encrypting import Encryption
+from pool_manager.runtimes.on_trio.flights import Flights
+from pool_manager.runtimes.on_trio.loop import TrioLoop
+from pool_manager.runtimes.on_trio.racing import first_to_connect
+from pool_manager.runtimes.on_trio.transports import SIZE, SocketTransport
+from pool_manager.runtimes.racing import AddressInfo
+
+L = TypeVar("L", bound=Listener)
+
+
+class TrioDialer:
+    """Opens the connections of one pool, in its run."""
+
+    def __init__(self, loop: TrioLoop, config: PoolConfig, contexts: tls.ContextCache) -> None:
+        self._loop, self._config, self._contexts = loop, config, contexts
+        self._connector = Connector(config)
+        self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
+        self._builds: Flights[ssl.SSLContext] = Flights()
+
+    async def dial(self, address: Address, make_listener: Callable[[], L]) -> L:
+        """
+        Connect to *address*, and give what listens, with its connection made.
+
+        Raises:
+            TransportFailure: A ConnectError that says what failed, with its cause.
+        """
+        encryption = await self._encryption_for(address)
+        connection = await self._connect(address)
+        try:
+            if encryption is not None:
+                await _shake_hands(connection, encryption)
+            listener = make_listener()
+            transport = SocketTransport(self._loop, connection, encryption, listener)
+            listener.connection_made(transport)
+        except OSError as error:
+            connection.close()
+            raise refused(f"TLS with {address} failed: {why_no_tls(error)}") from error
+        except BaseException:
+            connection.close()
+            raise
+        transport.start()
+        return listener
+
+    async def _encryption_for(self, address: Address) -> Encryption | None:
+        if address.scheme not in ("https", "wss"):
+            return None
+        context = await self._context()
+        try:
+            return Encryption(context, address.tls_name)
+        except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
+            raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+
+    async def _context(self) -> ssl.SSLContext:
+        """Give the context. Where CAs have to be read a thread does it, and the run goes on."""
+        if self._contexts.has(self._config):
+            return tls.offering(self._config, self._contexts)
+        return await self._builds.join(
+            None,
+            lambda: trio.to_thread.run_sync(
+                tls.offering, self._config, self._contexts, abandon_on_cancel=True
+            ),
+        )
+
+    async def _connect(self, address: Address) -> socket.socket:
+        if self._config.uds is not None:
+            return await self._connect_unix(self._config.uds)
+        check_port(address)
+        tried = candidates(address, await self._resolve(address), self._connector)
+        try:
+            connection = await first_to_connect(tried, self._tcp)
+        except ExceptionGroup as group:
+            cause = group.exceptions[0] if len(group.exceptions) == 1 else group
+            raise refused(all_refused(address, tried, group.exceptions)) from cause
+        return connection
+
+    async def _connect_unix(self, path: str) -> socket.socket:
+        try:
+            connection = self._connector.prepared_unix()
+            try:
+                while not connected(connection, path):  # noqa: ASYNC110 - nobody tells when there is room
+                    await trio.sleep(BUSY)
+            except BaseException:
+                connection.close()
+                raise
+        except OSError as error:
+            raise refused(f"{ALL_FAILED}: {path} ({why(error)})") from error
+        return connection
+
+    async def _tcp(self, info: AddressInfo) -> socket.socket:
+        """Connect to one address; raises OSError."""
+        connection = self._connector.prepared(info)
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)  # noqa: FBT003 - as `socket` has it
+            with contextlib.suppress(BlockingIOError):
+                connection.connect(info[4])
+            await trio.lowlevel.wait_writable(connection)
+            _raise_error_of(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _resolve(self, address: Address) -> Sequence[AddressInfo]:
+        key = (address.host, address.port)
+        try:
+            return literal(*key) or await self._look_ups.join(key, lambda: look_up(*key))
+        except (OSError, ValueError) as error:  # ValueError: not ASCII, or a NUL in it
+            raise refused(f"cannot resolve {address.host}: {why(error)}") from error
+
+
+def _raise_error_of(connection: socket.socket) -> None:
+    if number := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        raise OSError(number, os.strerror(number))
+
+
+async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
+    """Ask the system for the addresses of *host*, or the resolver that trio was told to ask instead."""
+    # In bytes: Python would take a string through IDNA, which was done, and refuse some names that work.
+    return await trio.socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+
+
+async def _shake_hands(connection: socket.socket, encryption: Encryption) -> None:
+    """Do the handshake; raises OSError, of which ssl.SSLError is one."""
+    received: bytes | None = None
+    done = False
+    while not done:
+        try:
+            done = encryption.greet(received)
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):
+                connection.send(encryption.to_send())  # the alert that tells the peer why
+            raise
+        await _send(connection, encryption.to_send())
+        if not done:
+            received = await _receive(connection)
+
+
+async def _send(connection: socket.socket, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        await trio.lowlevel.wait_writable(connection)
+        with contextlib.suppress(BlockingIOError):
+            rest = rest[connection.send(rest) :]
+
+
+async def _receive(connection: socket.socket) -> bytes:
+    while True:
+        await trio.lowlevel.wait_readable(connection)
+        with contextlib.suppress(BlockingIOError):
+            received = connection.recv(SIZE)
+            if not received:
+                raise ConnectionResetError
+            return received

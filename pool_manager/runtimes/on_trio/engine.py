@@ -1,0 +1,59 @@
+"""The engine of a trio run's pool."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+import trio
+
+from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.lanes import Lanes
+from pool_manager.runtimes.answering import clock
+from pool_manager.runtimes.in_loops.engine import LoopEngine
+from pool_manager.runtimes.in_loops.exchanges import Exchange
+from pool_manager.runtimes.in_loops.port import Transport
+from pool_manager.runtimes.on_trio.dialing import TrioDialer
+from pool_manager.runtimes.on_trio.loop import TrioLoop
+from pool_manager.runtimes.tls import ContextCache
+
+# Seconds by which two clocks must drift apart before the machine is said to have been suspended.
+_SUSPENDED: Final = 1.0
+
+
+class TrioExchange(Exchange):
+    """One whose answer is read by trio's rules."""
+
+    __slots__ = ()
+
+    async def read(self, seconds: float | None) -> bytes | None:
+        """Read as any exchange; a checkpoint also where the part is there."""
+        if self.is_over or self.buffered:
+            await trio.lowlevel.checkpoint()
+        return await super().read(seconds)
+
+
+class TrioEngine(LoopEngine):
+    """Requests of one trio run on connections of our own. To be made in the run."""
+
+    exchange_type = TrioExchange
+
+    def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
+        loop = TrioLoop()
+        super().__init__(loop, TrioDialer(loop, config, contexts), config, limits, lanes)
+        self._suspended = clock() - time.monotonic()
+
+    def now(self) -> float:
+        """
+        Tell the scheduler's time: that of the run's clock, which tests may set.
+
+        What trio's own clock does not count is the time in which the machine was suspended (rule 13).
+        """
+        suspended = clock() - time.monotonic()
+        if suspended - self._suspended > _SUSPENDED:
+            self._suspended = suspended
+        return self.loop.time() + self._suspended - self.timers.stood_still
+
+    def sever(self, transport: Transport) -> None:
+        """Close a socket at once."""
+        transport.abort()
