@@ -1,4 +1,4 @@
-"""Every fault is played in six worlds: httpx and httpx2, on asyncio, on uvloop, and in threads."""
+"""Every fault is played in eight worlds: httpx and httpx2, on asyncio, uvloop and trio, and in threads."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ WORLDS: dict[str, tuple[Any, ...]] = {
     "httpx2-uvloop": (httpx2, uvloop.run),
     "httpx-threads": (httpx, asyncio.run, True),
     "httpx2-threads": (httpx2, asyncio.run, True),
+    "httpx-trio": (httpx, asyncio.run, False, True),
+    "httpx2-trio": (httpx2, asyncio.run, False, True),
 }
 
 
@@ -34,7 +36,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pool_manager.core.replay._DELAYS", (0.0, 0.01, 0.02))
 
 
-@pytest.fixture(params=["httpx-asyncio", "httpx-threads"])
+@pytest.fixture(params=["httpx-asyncio", "httpx-threads", "httpx-trio"])
 def any_world(request: pytest.FixtureRequest) -> World:
-    """Give one world of a loop and one of threads, where a story takes seconds."""
+    """Give one world of a loop, one of threads and one of trio, where a story takes seconds."""
     return World(*WORLDS[request.param])

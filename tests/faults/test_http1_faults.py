@@ -419,7 +419,7 @@ def test_a_write_that_waits_on_an_upgraded_connection_hears_of_its_end(world: Wo
         async with client.stream("GET", "/", headers=UPGRADE) as answer:
             stream = answer.extensions["network_stream"]
             writing = asyncio.create_task(stream.write(bytes(BIG), timeout=5))
-            await asyncio.sleep(0)
+            await world.settled(client)
             over.open()
             with pytest.raises(world.library.WriteError):
                 await writing
@@ -439,7 +439,7 @@ def test_an_upgraded_connection_that_is_closed_while_it_is_read(world: World) ->
         async with client.stream("GET", "/", headers=UPGRADE) as answer:
             stream = answer.extensions["network_stream"]
             reading = asyncio.create_task(stream.read(100))
-            await asyncio.sleep(0)
+            await world.settled(client)
             await stream.aclose()
             for read in (reading, stream.read(100)):
                 with pytest.raises(world.library.ReadError):
@@ -548,7 +548,7 @@ def test_a_body_that_is_closed_while_it_is_read(world: World, left: int) -> None
     async def main(client: Any) -> None:
         async with client.stream("GET", "/") as answer:
             reading = asyncio.create_task(answer.aread())
-            await asyncio.sleep(0)
+            await world.settled(client)
             await answer.aclose()
             with pytest.raises(world.library.ReadError):
                 await reading

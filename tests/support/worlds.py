@@ -8,9 +8,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import attrs
+import trio
+import trio.testing
 
 from pool_manager import Limits, PoolConfig, PoolManager, PoolStats
 from pool_manager.runtimes.on_threads import wires
+from tests.support.guest import OnTrio
 from tests.support.scripted import ScriptedServer
 from tests.support.scripted_http2 import ScriptedHttp2
 from tests.support.threaded import Threaded, interruptible
@@ -31,11 +34,14 @@ class World:
         run: What runs a coroutine to its end, on a loop of its own.
 
         in_threads: The requests are those of threads; the loop tells the story alone.
+
+        on_trio: The requests are those of a trio run; the loop tells the story alone.
     """
 
     library: Any
     run: Callable[[Coroutine[Any, Any, None]], None]
     in_threads: bool = False
+    on_trio: bool = False
     _manager: PoolManager | None = None
 
     def play(
@@ -76,10 +82,26 @@ class World:
         with interruptible() if self.in_threads else contextlib.nullcontext():
             self.run(everything())
 
+    async def settled(self, client: Any) -> None:
+        """Let what was begun come to where it waits."""
+        await asyncio.sleep(0)
+        if self.on_trio:
+            await client.run(trio.testing.wait_all_tasks_blocked)
+
+    def run_alone(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what is no story: it needs no loop beside its own, or its own run."""
+        if self.on_trio:
+            trio.run(lambda: work)
+        else:
+            self.run(work)
+
     def _client(self, manager: PoolManager, **settings: Any) -> Any:
+        def make() -> Any:
+            return manager.client(self.library.AsyncClient, **settings)
+
         if self.in_threads:
             return Threaded(manager.client(self.library.Client, **settings), self.library)
-        return manager.client(self.library.AsyncClient, **settings)
+        return OnTrio(make) if self.on_trio else make()
 
     @property
     def pool(self) -> PoolStats:
