@@ -47,13 +47,16 @@ class LoopEngine(ABC):
 
     Attributes:
         exchange_type: What becomes of requests.
+
+        timers_type: What knows when they expire.
     """
 
     exchange_type: ClassVar[type[Exchange]] = Exchange
+    timers_type: ClassVar[type[Timers]] = Timers
 
     def __init__(self, loop: Loop, dials: Dials, config: PoolConfig, limits: Limits, lanes: Lanes) -> None:
         self.loop = loop
-        self.timers = Timers(self.loop)
+        self.timers = self.timers_type(self.loop)
         self.outbox = Outbox(self.loop)
         self.scheduler = Scheduler(config, limits, lanes)
         self._config = config

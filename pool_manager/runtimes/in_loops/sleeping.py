@@ -64,6 +64,10 @@ class Timers:
             self._handle.cancel()
             self._handle, self._armed = None, math.inf
 
+    def lateness(self, late: float) -> float:
+        """Give for how long the loop stood still, where a timer is *late*."""
+        return late
+
     def _arm(self) -> None:
         self.stop()
         self._armed = self._deadlines.next
@@ -72,7 +76,7 @@ class Timers:
 
     def _fire(self) -> None:
         now = self._loop.time() - self.stood_still
-        late = now - self._armed
+        late = self.lateness(now - self._armed)
         self._handle, self._armed = None, math.inf
         if late > TOLERANCE:
             self.stood_still += late + min(late, SECOND_CHANCE)

@@ -12,7 +12,8 @@ from pool_manager.core.lanes import Lanes
 from pool_manager.runtimes.answering import clock
 from pool_manager.runtimes.in_loops.engine import LoopEngine
 from pool_manager.runtimes.in_loops.exchanges import Exchange
-from pool_manager.runtimes.in_loops.port import Transport
+from pool_manager.runtimes.in_loops.port import Loop, Transport
+from pool_manager.runtimes.in_loops.sleeping import Timers
 from pool_manager.runtimes.on_trio.dialing import TrioDialer
 from pool_manager.runtimes.on_trio.loop import TrioLoop
 from pool_manager.runtimes.tls import ContextCache
@@ -33,10 +34,26 @@ class TrioExchange(Exchange):
         return await super().read(seconds)
 
 
+class TrioTimers(Timers):
+    """Deadlines of a clock that a test may set: to be jumped over is not to stand still."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop)
+        self._looked = (loop.time(), time.monotonic())
+
+    def lateness(self, late: float) -> float:
+        """Give for how long the run stood still: no longer than the clock on the wall went on."""
+        then, now = self._looked, (self._loop.time(), time.monotonic())
+        self._looked = now
+        jumped = (now[0] - then[0]) - (now[1] - then[1])
+        return late - max(0.0, jumped)
+
+
 class TrioEngine(LoopEngine):
     """Requests of one trio run on connections of our own. To be made in the run."""
 
     exchange_type = TrioExchange
+    timers_type = TrioTimers
 
     def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
         loop = TrioLoop()
