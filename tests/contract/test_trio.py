@@ -51,7 +51,9 @@ def test_a_read_timeout_goes_by_the_clock_of_the_run(silent: str) -> None:
             started = trio.current_time()
             with pytest.raises(httpx.ReadTimeout):
                 await client.get(silent)
-            assert 1800 <= trio.current_time() - started <= 1800 * 65 / 64  # as finely as deadlines are told apart
+            assert (
+                1800 <= trio.current_time() - started <= 1800 * 65 / 64
+            )  # as finely as deadlines are told apart
 
     trio.run(main, clock=autojump())
 

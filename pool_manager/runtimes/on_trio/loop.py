@@ -121,7 +121,7 @@ class TrioLoop:
                 self._turn()
                 if self._ready:
                     await trio.lowlevel.checkpoint()
-                else:
+                elif self._next() != math.inf:
                     await self._sleep()
         except trio.Cancelled:  # the run is ending: what was to be closed in the next turn is closed now
             while self._ready:
