@@ -95,7 +95,7 @@ class Pool:
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
         if self.runtime.name == "threads":
             return ThreadsEngine if self.share.config.proxy is None else BorrowedEngine
-        if isinstance(self.runtime, AsyncioLoop) and self.share.config.proxy is None:
+        if isinstance(self.runtime, AsyncioLoop):
             return functools.partial(AsyncioEngine, self.runtime.get())
         return AsyncBorrowedEngine
 

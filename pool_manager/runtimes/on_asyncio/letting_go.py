@@ -14,8 +14,9 @@ def sever(transport: Any) -> None:  # noqa: ANN401 - asyncio's or uvloop's, and 
             transport.abort()
         except RuntimeError:
             # The loop is closed: asyncio has set the transport aside but can call nothing back.
-            inner = getattr(transport, "_ssl_protocol", None)
-            bottom = transport if inner is None else inner._transport  # noqa: SLF001
+            bottom = transport
+            while (tls := getattr(bottom, "_ssl_protocol", None)) is not None:  # one in another, by a proxy
+                bottom = tls._transport  # noqa: SLF001
             sock, bottom._sock = bottom._sock, None  # noqa: SLF001 - no public way closes it
             sock.close()
 
