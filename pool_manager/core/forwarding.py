@@ -9,11 +9,16 @@ proxy carries.
 from __future__ import annotations
 
 import base64
+from typing import Final
 
 import attrs
 
 from pool_manager.config import Proxy
 from pool_manager.core.messages import Headers, Request
+
+# Seconds for which nothing is written after an answer of a proxy's. Some (tinyproxy) pass on an answer as it
+# is, hang up behind it, and do not say so: what was not written yet may be sent again, whatever it is.
+SETTLING_TIME: Final = 0.002
 
 
 def forwards(proxy: Proxy | None, scheme: str) -> bool:
@@ -27,6 +32,11 @@ def forwarded(request: Request, proxy: Proxy) -> Request:
         return request
     headers = overridden(proxy_headers(proxy), request.headers)
     return attrs.evolve(request, target=_absolute(request), headers=headers)
+
+
+def is_forwarded(request: Request) -> bool:
+    """Tell whether `forwarded` has made it, so that a proxy answers."""
+    return request.target.startswith(b"http://")
 
 
 def proxy_headers(proxy: Proxy) -> Headers:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from pool_manager import PoolConfig, Proxy
-from pool_manager.core.forwarding import forwarded, forwards
+from pool_manager.core.forwarding import forwarded, forwards, is_forwarded
 from pool_manager.core.http1_requests import request_head
 from pool_manager.core.messages import Request
 from pool_manager.core.origins import OriginKey, Speaks
@@ -68,6 +68,7 @@ def test_what_is_tunnelled_is_left_alone(url: str, scheme: str, *, passed_on: bo
     assert forwards(proxy, scheme) is passed_on
     assert not forwards(None, scheme)
     assert (forwarded(asked, proxy) is asked) is not passed_on
+    assert is_forwarded(forwarded(asked, proxy)) is passed_on
 
 
 @pytest.mark.parametrize("http1", [True, False])
