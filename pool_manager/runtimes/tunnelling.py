@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from pool_manager.core.tunnels import Tunnel, proxy_error
-from pool_manager.runtimes.on_asyncio.letting_go import sever
+from pool_manager.runtimes.on_asyncio.letting_go import mend, sever
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -91,6 +91,7 @@ class Doorman(asyncio.Protocol):
         """
         inner = Doorman()
         loop = asyncio.get_running_loop()
+        mend(self.transport)
         transport = await loop.start_tls(self.transport, inner, context, **options)
         if transport is None:  # the connection was lost meanwhile
             raise ConnectionResetError

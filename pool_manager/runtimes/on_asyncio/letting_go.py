@@ -1,10 +1,14 @@
-"""Two ways to let go of a socket without its loop. Private names of asyncio are touched here alone."""
+"""Ways to let go of a socket that asyncio does not know. Its private names are touched here alone."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+import sys
+from typing import Any, Final
+
+# `_SSLProtocolTransport._force_close` hands `_abort` an argument too many, up to 3.11.7 and 3.12.1 at least.
+_IS_BROKEN: Final = sys.version_info < (3, 13)
 
 
 def sever(transport: Any) -> None:  # noqa: ANN401 - asyncio's or uvloop's, and what is within
@@ -32,3 +36,13 @@ def park(transport: Any) -> None:  # noqa: ANN401 - as above
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, transport.get_extra_info("socket").fileno(), inheritable=False)
         os.close(null)
+
+
+def mend(transport: Any) -> None:  # noqa: ANN401 - as above
+    """Have TLS tell of an error of TLS inside it, and close: older Pythons raise a TypeError instead."""
+
+    def close(_: object) -> None:
+        transport.abort()
+
+    if _IS_BROKEN and hasattr(transport, "_ssl_protocol"):
+        transport._force_close = close  # noqa: SLF001 - no public way tells
