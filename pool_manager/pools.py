@@ -95,10 +95,10 @@ class Pool:
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
         if self.runtime.name == "threads":
             return ThreadsEngine if self.share.config.proxy is None else BorrowedEngine
-        if self.share.config.proxy is not None:
-            return AsyncBorrowedEngine
         if isinstance(self.runtime, AsyncioLoop):
             return functools.partial(AsyncioEngine, self.runtime.get())
+        if self.share.config.proxy is not None:
+            return AsyncBorrowedEngine
         from pool_manager.runtimes.on_trio.engine import TrioEngine  # noqa: PLC0415 - only where trio runs
 
         return TrioEngine

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from pool_manager.config import PoolConfig
+from pool_manager.core.forwarding import forwards
 from pool_manager.core.origins import Origin, OriginKey, Speaks
 
 # Rule 8: what an HTTP/2 connection is taken to allow before its server has said.
@@ -40,6 +41,8 @@ class Protocols:
 
     def _agreed(self, key: OriginKey) -> Speaks:
         """Give what needs no asking: HTTP/2 by prior knowledge, HTTP/1.1 where there is no ALPN."""
+        if forwards(self._config.proxy, key.scheme):
+            return Speaks.HTTP1
         if not self._config.http1:
             return Speaks.HTTP2
         if not self._config.http2 or key.scheme in ("http", "ws"):

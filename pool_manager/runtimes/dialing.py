@@ -15,7 +15,10 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
-from pool_manager.config import PoolConfig
+from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.forwarding import forwards
+from pool_manager.core.messages import TransportFailure
+from pool_manager.core.tunnels import tunnel_through
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -30,7 +33,9 @@ from pool_manager.runtimes.addresses import (
 )
 from pool_manager.runtimes.connecting import Connector
 from pool_manager.runtimes.flights import Flights
+from pool_manager.runtimes.proxies import address_of, config_for
 from pool_manager.runtimes.racing import AddressInfo, first_to_connect
+from pool_manager.runtimes.tunnelling import Doorman, talk, tunnelled
 
 P = TypeVar("P")  # a protocol by its methods
 _Attaching: TypeAlias = asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]
@@ -45,6 +50,7 @@ class Dialer:
     def __init__(self, config: PoolConfig, contexts: tls.ContextCache) -> None:
         self._config = config
         self._contexts = contexts
+        self._to_proxy: PoolConfig | None = None
         self._connector = Connector(config)
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
         self._builds: Flights[ssl.SSLContext] = Flights()
@@ -57,19 +63,50 @@ class Dialer:
         protocol was told so by `connection_lost`.
 
         Raises:
-            TransportFailure: A ConnectError that says what failed, with its cause.
+            TransportFailure: A ConnectError that says what failed, with its cause; a ProxyError, if a proxy
+                did not connect us.
         """
-        context = await self._context_for(address)
+        context = await self._context_for(address, self._config)
+        if self._config.proxy is not None:
+            return await self._dial_by(self._config.proxy, address, context, make_protocol)
         if self._config.uds is not None:
             connection = await self._connect_unix(self._config.uds)
         else:
             connection = await self._connect(address)
         return await _attach(connection, address, context, make_protocol)
 
-    async def _context_for(self, address: Address) -> ssl.SSLContext | None:
+    async def _dial_by(
+        self, proxy: Proxy, address: Address, context: ssl.SSLContext | None, make_protocol: Callable[[], P]
+    ) -> P:
+        """Connect to the proxy, and by a tunnel to *address* where the proxy does not pass on requests."""
+        there = Address(*address_of(proxy))
+        tunnel = None
+        if not forwards(proxy, address.scheme):
+            check_port(address)
+            tunnel = tunnel_through(proxy, address.host, address.port)
+        try:
+            if self._to_proxy is None:
+                self._to_proxy = config_for(proxy, self._config)
+            proxy_context = await self._context_for(there, self._to_proxy)
+            connection = await self._connect(there)
+        except TransportFailure as error:
+            raise refused(f"{error}; it is the proxy to {address}") from error
+        if tunnel is None:
+            return await _attach(connection, there, proxy_context, make_protocol)
+        if proxy_context is None:
+            await talk(connection, tunnel)
+            return await _attach(connection, address, context, make_protocol)
+        doorman = await _attach(connection, there, proxy_context, Doorman)
+        try:
+            options = _handshake_with(address, context)
+            return await tunnelled(doorman, tunnel, context, options, make_protocol)
+        except OSError as error:
+            raise refused(f"TLS with {address} failed: {why_no_tls(error)}") from error
+
+    async def _context_for(self, address: Address, config: PoolConfig) -> ssl.SSLContext | None:
         if address.scheme not in ("https", "wss"):
             return None
-        context = await self._context()
+        context = await self._context(config)
         try:
             # A rehearsal: a name that cannot be asked for is refused before anybody is connected to.
             context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=address.tls_name)
@@ -77,13 +114,13 @@ class Dialer:
             raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
         return context
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self, config: PoolConfig) -> ssl.SSLContext:
         """Give the context. Where CAs have to be read a thread does it, and the loop goes on."""
-        if self._contexts.has(self._config):
-            return tls.offering(self._config, self._contexts)
+        if self._contexts.has(config):
+            return tls.offering(config, self._contexts)
         loop = asyncio.get_running_loop()
         return await self._builds.join(
-            None, lambda: loop.run_in_executor(None, tls.offering, self._config, self._contexts)
+            config, lambda: loop.run_in_executor(None, tls.offering, config, self._contexts)
         )
 
     async def _connect_unix(self, path: str) -> socket.socket:
@@ -130,14 +167,9 @@ async def _attach(
         raise
     tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
     create: Callable[..., Any] = loop.create_connection if tcp else loop.create_unix_connection
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = _handshake_with(address, context)
     if context is not None:
-        options = {
-            "ssl": context,
-            "server_hostname": address.tls_name,
-            "ssl_handshake_timeout": _NEVER,
-            "ssl_shutdown_timeout": _GOODBYE,
-        }
+        options["ssl"] = context
     attaching = loop.create_task(create(lambda: protocol, sock=connection, **options))
     if type(loop).__module__ == "uvloop":
         # It closes the descriptor, but the socket object forgets it only if all goes well, and would
@@ -150,6 +182,16 @@ async def _attach(
         what = "the connection to" if context is None else "TLS with"
         raise refused(f"{what} {address} failed: {why_no_tls(error)}") from error
     return protocol
+
+
+def _handshake_with(address: Address, context: ssl.SSLContext | None) -> dict[str, Any]:
+    if context is None:
+        return {}
+    return {
+        "server_hostname": address.tls_name,
+        "ssl_handshake_timeout": _NEVER,
+        "ssl_shutdown_timeout": _GOODBYE,
+    }
 
 
 async def _settled(attaching: _Attaching, connection: socket.socket) -> None:

@@ -8,6 +8,7 @@ Real servers for tests: what they count is what really happened on the wire.
 * `scripted_http1`, `scripted_http2`
                     do what a test's story says, byte by byte or frame by frame; see `scripted`
 * `proxy_server`     a forward proxy that remembers what went through it
+* `real_proxies`     tinyproxy and microsocks
 
 Everything listens on loopback, on a port the kernel chose.
 """

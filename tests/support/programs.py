@@ -6,7 +6,14 @@ import os
 import shutil
 import subprocess
 
-PACKAGES = {"nginx": "nginx-light", "h2o": "h2o", "nghttpd": "nghttp2-server"}  # of Debian and Ubuntu
+# Of Debian and Ubuntu.
+PACKAGES = {
+    "nginx": "nginx-light",
+    "h2o": "h2o",
+    "nghttpd": "nghttp2-server",
+    "tinyproxy": "tinyproxy-bin",
+    "microsocks": "microsocks",
+}
 
 
 def find_program(name: str) -> str:

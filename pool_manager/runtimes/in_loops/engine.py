@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.effects import Dial, Effect, Wake
+from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncResponse, Request, TransportFailure
@@ -91,6 +92,8 @@ class LoopEngine(ABC):
             PoolError: The pool is closed or overloaded.
         """
         key = key_of(request)
+        if self._config.proxy is not None:
+            request = forwarded(request, self._config.proxy)
         replays, number = Replays(), None
         while True:
             exchange = self.exchange_type(self.loop, self.timers, request, self._ask(key, number))
@@ -262,8 +265,9 @@ class LoopEngine(ABC):
             self._dial_ended(connection, carrier, failure)
 
     def _greet(self, connection: Connection) -> Greeter:
-        config = self._config
-        return Greeter(self, connection, prior_knowledge=config.http2 and not config.http1)
+        config, scheme = self._config, connection.origin.key.scheme
+        only_http2 = not config.http1 and not forwards(config.proxy, scheme)
+        return Greeter(self, connection, prior_knowledge=only_http2)
 
     def _dial_ended(self, connection: Connection, carrier: Carrier | None, failure: TransportFailure) -> None:
         if connection.phase is not Phase.DIALING:

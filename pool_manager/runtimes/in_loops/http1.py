@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pool_manager.core.forwarding import SETTLING_TIME, is_forwarded
 from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
 from pool_manager.core.leftovers import DRAIN_TIME, MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import TransportFailure
@@ -36,6 +37,7 @@ class Http1Carrier(Carrier):
         self._current: Exchange | None = None
         self._is_paused = False
         self._draining: Handle | None = None
+        self._answered = 0.0  # when the last answer of a proxy ended
         self._room = 0  # bytes that may still be drained
         self._switched = False
         self._unsent = b""
@@ -62,12 +64,15 @@ class Http1Carrier(Carrier):
             raise
         exchange.written = True
         self._unsent = data
-        self.owner.outbox.put(self)
+        if self._answered and (wait := self._answered + SETTLING_TIME - self.owner.loop.time()) > 0:
+            self.owner.loop.call_later(wait, self.flush)
+        else:
+            self.owner.outbox.put(self)
 
     def flush(self) -> None:
         """Write what was put into the outbox, unless it is too late for that."""
         data, self._unsent = self._unsent, b""
-        if not self.is_lost:
+        if data and not self.is_lost:
             self.transport.write(data)
 
     def send(self, exchange: Exchange, data: memoryview) -> int:  # noqa: ARG002 - there is but one
@@ -158,6 +163,8 @@ class Http1Carrier(Carrier):
         """The exchange is complete on both sides."""
         self._stop_draining()
         self._current = None
+        if is_forwarded(exchange.request):
+            self._answered = self.owner.loop.time()
         if self._is_paused:
             self._is_paused = False
             self.transport.resume_reading()
