@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 
 import attrs
 
-from pool_manager import errors
+from pool_manager import errors, riding
 from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
 from pool_manager.core.lanes import Lanes
@@ -214,12 +214,19 @@ class PoolTransport:
                 return share
         return self._share
 
+    def _lane_of(self, request: Any) -> str:
+        ride, leased = riding.current(), self._tenancy.tenant.lane
+        if ride is not None and ride.lane is not None:
+            leased = ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
+        return self._lanes.choose(request.extensions.get("pool_manager"), leased, request.url.raw_path)
+
     def _begin(self, request: Any, loop: object | None) -> tuple[Exchange, Request]:
         """Let a request in; whatever fails after that has let it out again."""
-        asked = request.extensions.get("pool_manager")
-        lane = self._lanes.choose(asked, self._tenancy.tenant.lane, request.url.raw_path)
+        lane, share = self._lane_of(request), self._share_for(request.url)
+        if lane == riding.POLLING and lane not in self._lanes:
+            share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._tenancy.begin(self._share_for(request.url), loop)
+            exchange = self._tenancy.begin(share, loop)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
