@@ -12,7 +12,7 @@ from pool_manager.errors import (
 )
 from pool_manager.leases import Lease
 from pool_manager.manager import PoolManager, default_manager
-from pool_manager.policies import PollingConfig
+from pool_manager.policies import PollingConfig, Retries
 from pool_manager.polling import async_wait_for_status, wait_for_status
 from pool_manager.stats import ManagerStats, PoolStats, RequestRecord
 
@@ -42,6 +42,7 @@ __all__ = [
     "PoolTimeout",
     "Proxy",
     "RequestRecord",
+    "Retries",
     "async_wait_for_status",
     "attach",
     "client",

@@ -34,7 +34,7 @@ ERRORS["TransportError"] = frozenset().union(*ERRORS.values())
 
 _METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _STATUSES: Final = frozenset({408, 429, 502, 503, 504})
-# Not those of the pool itself: who waited in vain for a connection does not shorten the queue by coming again.
+# Not those of the pool itself: coming again makes a queue longer.
 _ERRORS: Final = frozenset(
     {
         *("ConnectError", "ReadError", "WriteError", "RemoteProtocolError"),

@@ -72,7 +72,7 @@ class Pool:
         self.tenants: dict[Tenant, None] = {}  # in the order in which they came
         self.in_flight = 0
         self.requests = 0
-        self.failed = 0
+        self.failed = self.retried = self.replayed = 0
         self.times_unheld = 0
         self.lingers = False
         self.closed = False
@@ -135,4 +135,6 @@ class Pool:
             opened=engine.opened,
             reused=engine.reused,
             dials_failed=engine.dials_failed,
+            retried=self.retried,
+            replayed=self.replayed,
         )

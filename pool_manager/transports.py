@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
@@ -28,6 +28,7 @@ from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
+from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.upgrading import Upgraded
 
@@ -138,6 +139,7 @@ class Face:
             lane=lane,
             lease=exchange.tenant.name,
             extensions=extensions,
+            on_replay=exchange.replayed,
         )
 
     def _body(self, request: Any) -> Any:
@@ -200,6 +202,7 @@ class PoolTransport:
     """
 
     face: Face
+    retrier: Retrier | None = None  # what sends requests again that failed
 
     def __init__(
         self, tenancy: Tenancy, share: Share, lanes: Lanes, *, routes: Mapping[str, Share], owns: bool
@@ -220,13 +223,13 @@ class PoolTransport:
             leased = ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
         return self._lanes.choose(request.extensions.get("pool_manager"), leased, request.url.raw_path)
 
-    def _begin(self, request: Any, loop: object | None) -> tuple[Exchange, Request]:
+    def _begin(self, request: Any, loop: object | None, *, is_retry: bool) -> tuple[Exchange, Request]:
         """Let a request in; whatever fails after that has let it out again."""
         lane, share = self._lane_of(request), self._share_for(request.url)
         if lane == riding.POLLING and lane not in self._lanes:
             share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._tenancy.begin(share, loop)
+            exchange = self._tenancy.begin(share, loop, is_retry=is_retry)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
@@ -236,8 +239,13 @@ class PoolTransport:
             raise
 
     def handle_request(self, request: Any) -> Any:
-        """Send a request from a thread."""
-        exchange, neutral = self._begin(request, None)
+        """Send a request from a thread; again where that was asked for."""
+        if self.retrier is None:
+            return self._send(request)
+        return self.retrier.send(request, self._send)
+
+    def _send(self, request: Any, *, is_retry: bool = False) -> Any:
+        exchange, neutral = self._begin(request, None, is_retry=is_retry)
         try:
             response = cast(Engine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:
@@ -251,9 +259,14 @@ class PoolTransport:
             response, self.face.stream_type(response.body, exchange, neutral, self.face.failure)
         )
 
-    async def handle_async_request(self, request: Any) -> Any:
-        """Send a request from the running loop, by the pool of that loop."""
-        exchange, neutral = self._begin(request, loops.current())
+    def handle_async_request(self, request: Any) -> Awaitable[Any]:
+        """Send a request from the running loop, by the pool of that loop; again where that was asked for."""
+        if self.retrier is None:
+            return self._asend(request)  # not awaited here: a coroutine less for each request
+        return self.retrier.asend(request, self._asend)
+
+    async def _asend(self, request: Any, *, is_retry: bool = False) -> Any:
+        exchange, neutral = self._begin(request, loops.current(), is_retry=is_retry)
         try:
             response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:
