@@ -24,6 +24,7 @@ from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
+from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
@@ -67,7 +68,19 @@ class Face:
         }
 
     def failure(self, error: TransportFailure | errors.PoolError, pool: Pool, request: Request) -> Exception:
-        """Make *error* an error of the library, and of ours too where it is about the pool."""
+        """
+        Make *error* an error of the library, and of ours too where it is about the pool.
+
+        Neither it nor its cause tells what the request holds: messages may quote it.
+        """
+        secrets = _secrets(request, pool)
+        made = self._error(error, pool, request, secrets)
+        made.__cause__ = without(error.__cause__, secrets)
+        return made
+
+    def _error(
+        self, error: TransportFailure | errors.PoolError, pool: Pool, request: Request, secrets: list[bytes]
+    ) -> Exception:
         if isinstance(error, errors.PoolError):
             return self.ours(error)
         if error.kind == "PoolTimeout":
@@ -75,7 +88,7 @@ class Face:
             stats = pool.stats()
             then = attrs.evolve(stats, waiting=stats.waiting + 1)  # with the one that has just given up
             return self.ours(errors.PoolTimeout(f"{waited}: {then}"))
-        return cast(Exception, getattr(self.library, error.kind)(str(error)))
+        return cast(Exception, getattr(self.library, error.kind)(redacted(str(error), secrets)))
 
     def stream_failure(self, error: TransportFailure) -> Exception:
         """
@@ -159,6 +172,15 @@ class Face:
         return self.response_type(
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
+
+
+def _secrets(request: Request, pool: Pool) -> list[bytes]:
+    """Give what nobody is to read of a request, and of the proxy it goes through."""
+    headers, userinfo = [*request.headers], b""
+    if (proxy := pool.share.config.proxy) is not None:
+        headers += proxy.headers
+        userinfo = b":".join(proxy.auth or ())
+    return secrets_of(headers, request.target, userinfo)
 
 
 def _through(share: Share, proxy: Proxy) -> Share:
@@ -251,7 +273,7 @@ class PoolTransport:
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            raise raised from error.__cause__
+            raise raised from raised.__cause__
         except BaseException:
             exchange.end(failed=True)
             raise
@@ -272,7 +294,7 @@ class PoolTransport:
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            raise raised from error.__cause__
+            raise raised from raised.__cause__
         except BaseException:
             exchange.end(failed=True)
             raise

@@ -8,7 +8,7 @@ code may quote them, so what a request is known to hold is looked for in a messa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -29,6 +29,8 @@ _SHORTEST: Final = 4
 _USERINFO: Final = re.compile(r"(?<=://)[^\s/?#]*@")
 _QUERY: Final = re.compile(r"(?<=\S)\?[^\s'\"]+")
 _PIECES: Final = re.compile(rb"[^\s;,=&\"]+")
+_MOST_REPRS: Final = 2
+
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -59,12 +61,40 @@ def redacted(message: str, secrets: Iterable[bytes]) -> str:
     return _one_line(_QUERY.sub(f"?{STRUCK}", _USERINFO.sub(f"{STRUCK}@", message)))
 
 
+def without(cause: BaseException | None, secrets: Iterable[bytes]) -> BaseException | None:
+    """Give *cause*, or None if it, or what it came from, would tell any of *secrets*."""
+    secrets, one = [*secrets], cause
+    while one is not None:
+        told = f"{one} {one!r}"
+        if any(spelling in told for secret in secrets for spelling in _spellings(secret)):
+            return None
+        one = one.__cause__ or one.__context__
+    return cause
+
+
 def _spellings(secret: bytes) -> set[str]:
-    """As text, and as Python writes bytes and text that are not all letters."""
-    text = secret.decode("latin-1")
-    found = {text, repr(secret)[2:-1], repr(text)[1:-1], secret.decode("ascii", "backslashreplace")}
-    found.add(secret.decode("utf-8", "replace"))
+    """As text, and as Python writes bytes and text in a repr, or in the repr of a text with a repr in it."""
+    texts = {
+        secret.decode("latin-1"),
+        secret.decode("utf-8", "replace"),
+        secret.decode("utf-8", "surrogateescape"),
+    }
+    found = texts | {secret.decode("ascii", "backslashreplace")}
+    for _ in range(_MOST_REPRS):
+        found |= {spelling for text in found for spelling in _escaped(text)}
     return {spelling for spelling in found if len(spelling) >= _SHORTEST}
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """Escape *text* as a repr does; whether quotes are escaped depends on what else is between them."""
+    for told in (
+        repr(f'"{text}')[2:-1],
+        repr(text.encode("utf-8", "surrogateescape") + b'"')[2:-2],
+        ascii(f'"{text}')[2:-1],
+    ):
+        plain = told.replace("\\'", "'")
+        yield plain
+        yield plain.replace("'", "\\'")
 
 
 def _one_line(text: str) -> str:

@@ -168,7 +168,7 @@ def test_a_retry_says_what_happened(
 def test_the_budget_is_the_retriers(
     send: Send, library: Any, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All requests to one origin share it; when it is spent, a line says so and the failure is the caller's."""
+    """All requests to one origin share it; when it is spent, the log says so."""
     caplog.set_level(logging.INFO, "pool_manager")
     retrier = Retrier(Retries(attempts=6, initial=0, budget=0), clock)
     sender = Sender(library, clock, [503])
@@ -199,3 +199,17 @@ def test_a_poll_is_not_retried(send: Send, library: Any, clock: FakeClock) -> No
     with riding(None):
         assert send(Retrier(Retries(), clock), library.Request("GET", URL), sender).status_code == 408
     assert len(sender.sent) == 1
+
+
+def test_what_an_error_quotes_is_not_logged(
+    send: Send, library: Any, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A transport around the pool may raise what it likes: neither query nor header gets into the log."""
+    caplog.set_level(logging.INFO, "pool_manager")
+    request = library.Request("GET", URL, headers={"Authorization": "Bearer hunter33"})
+    error = library.ReadError(f"lost {URL} with {request.headers.raw!r}\nhunter22")
+    send(Retrier(Retries(), clock), request, Sender(library, clock, [error, 200]))
+    (told,) = caplog.messages
+    assert "lost https://api.example.com:8443/v1/models?***" in told
+    assert "hunter" not in told
+    assert "\n" not in told
