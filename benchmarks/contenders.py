@@ -71,6 +71,10 @@ class Http(Protocol):
         """Send *body*, read the whole answer; give its size."""
         ...
 
+    async def pour(self, url: str) -> int:
+        """Read an answer part by part, and keep nothing; give its size."""
+        ...
+
     async def version(self, url: str) -> str:
         """Tell what is spoken there: "HTTP/1.1" or "HTTP/2"."""
         ...
@@ -92,6 +96,13 @@ class OfHttpx:
     async def post(self, url: str, body: bytes) -> int:
         """See `Http`."""
         return _size(await self._client.post(url, content=body))
+
+    async def pour(self, url: str) -> int:
+        """See `Http`."""
+        async with self._client.stream("GET", url) as response:
+            if response.status_code != OK:
+                raise UnexpectedError(f"HTTP {response.status_code}")
+            return sum([len(part) async for part in response.aiter_raw()])
 
     async def version(self, url: str) -> str:
         """See `Http`."""
@@ -120,6 +131,13 @@ class OfAiohttp:
         """See `Http`."""
         async with self._session.post(url, data=body) as response:
             return await self._read(response)
+
+    async def pour(self, url: str) -> int:
+        """See `Http`."""
+        async with self._session.get(url) as response:
+            if response.status != OK:
+                raise UnexpectedError(f"HTTP {response.status}")
+            return sum([len(part) async for part in response.content.iter_any()])
 
     async def version(self, url: str) -> str:
         """See `Http`."""

@@ -21,13 +21,14 @@ import attrs
 from benchmarks import sdks, threads
 from benchmarks.contenders import CONTENDERS, Opened, Terms
 from benchmarks.driving import Effort, Window, described, drive
-from benchmarks.servers import LONG, MIB, Address
+from benchmarks.servers import LONG, MIB, TRANSFERS, Address
 from pool_manager import Lane
 
 BURST = 500  # requests at once on a cold pool
 CAP = 30.0  # seconds for what is bounded by number; what is out by then has failed
 POLLS, SHORT_CALLS = 300, 200
 POLL_MS = 2000
+ALONE = 400  # short calls with nothing beside them
 HARDLY_MS = 100
 HEAD_START = 0.3  # seconds: the polls are out before the first short call
 PACE = 0.005  # seconds from one short call to the next
@@ -67,6 +68,8 @@ METRICS = {
     "wall_s": Metric("wall time", "s", 2),
     "short_p99_ms": Metric("short calls p99", "ms", 1),
     "short_p50_ms": Metric("short calls p50", "ms", 1),
+    "p99_ratio": Metric("p99, with to without", "", 2),
+    "short_p99_alone_ms": Metric("p99 without", "ms", 1),
     "cpu_us": Metric("CPU/request", "us"),
     "cpu_us_alone": Metric("CPU/request without", "us"),
     "cpu_ratio": Metric("CPU, with to without", "", 2),
@@ -314,6 +317,64 @@ async def short_calls_beside_polls(arena: Arena) -> Numbers:
     }
 
 
+async def short_calls_beside_all(arena: Arena, huge: str) -> Numbers:
+    """
+    Short calls alone, then beside long polls and transfers.
+
+    Both have lanes, on either protocol: that is what lanes are for. The transfers go on, one after another
+    in each of eight places, for as long as short calls are made. Flat out they take all of the server's core
+    and of the client's, and no lane can give those back.
+    """
+    polls, calls = _fewer(POLLS, arena.effort), _fewer(ALONE, arena.effort)
+    lanes = (Lane.long_poll(paths=("/hold",), max_in_flight=POLLS), Lane.transfer(paths=(huge,)))
+    async with arena.open(lanes=lanes, connections=BURST) as http:
+        await _check_version(arena, http.version)
+        short: Ask = functools.partial(http.get, arena.url())
+        alone = await _paced(short, calls)
+        held = _held(POLL_MS, arena.effort)
+        over = asyncio.Event()
+
+        async def again_and_again(ask: Ask) -> None:
+            while not over.is_set():
+                await ask()
+
+        async def poll(number: int) -> None:
+            # The first is shorter: they begin together, and are to end one by one.
+            await http.get(arena.url(f"/hold?{held * (number + 1) // polls}"))
+            await again_and_again(functools.partial(http.get, arena.url(f"/hold?{held}")))
+
+        others = [asyncio.create_task(poll(number)) for number in range(polls)]
+        pours: Ask = functools.partial(http.pour, arena.url(huge))
+        places = [asyncio.create_task(again_and_again(pours)) for _ in range(_fewer(TRANSFERS, arena.effort))]
+        await asyncio.sleep(HEAD_START)
+        beside = await _paced(short, calls)
+        over.set()
+        ended = await asyncio.gather(*places, *others, return_exceptions=True)
+    failed = [described(end) for end in ended if isinstance(end, Exception)]
+    arena.causes.update(failed)
+    return {
+        "p99_ratio": _quantile(beside, 0.99) / _quantile(alone, 0.99),
+        "short_p99_ms": 1000 * _quantile(beside, 0.99),
+        "short_p99_alone_ms": 1000 * _quantile(alone, 0.99),
+        "short_p50_ms": 1000 * _quantile(beside, 0.5),
+        "failed": len(failed),
+    }
+
+
+async def _paced(ask: Ask, count: int) -> list[float]:
+    """Ask at a steady pace; give the seconds that each took from when it was due."""
+    first, waits = time.perf_counter() + PACE, list[float]()
+
+    async def one(number: int) -> None:
+        due = first + number * PACE
+        await asyncio.sleep(due - time.perf_counter())
+        await ask()
+        waits.append(time.perf_counter() - due)
+
+    await asyncio.gather(*[one(number) for number in range(count)])
+    return waits
+
+
 def _quantile(waits: Sequence[float], share: float) -> float:
     """Say how long that share of them took at most; of none, nothing is known."""
     return sorted(waits)[math.ceil(share * len(waits)) - 1] if waits else math.nan
@@ -359,6 +420,7 @@ def _scenarios() -> list[Scenario]:
     long = ("mib_s", "cpu_ms_mib", "off_core", "failed")
     cold = ("wall_s", "cpu_us", "connections", "failed")
     polls = ("short_p99_ms", "short_p50_ms", "wall_s", "connections", "failed")
+    lanes = ("p99_ratio", "short_p99_ms", "short_p99_alone_ms", "short_p50_ms", "connections", "failed")
     found: list[Scenario] = []
     for http2, name, spoken, who in ((False, "h1", "HTTP/1.1", HTTP1), (True, "h2", "HTTP/2", HTTP2)):
         add = functools.partial(Scenario, http2=http2, contenders=who)
@@ -404,6 +466,17 @@ def _scenarios() -> list[Scenario]:
                 run=short_calls_beside_polls,
                 tls=http2,
             ),
+        ]
+        found += [
+            add(
+                name=f"lanes-{place}-{name}" if place else f"lanes-{name}",
+                title=f"{spoken}, short calls with {POLLS} polls and {TRANSFERS} x 100 MB {how}, and without",
+                contenders=[one for one in who if one.startswith("pool+")],
+                metrics=lanes,
+                run=functools.partial(short_calls_beside_all, huge=huge),
+                tls=http2,
+            )
+            for place, huge, how in (("", "/huge", "flat out"), ("line", "/line/huge", "over 1 Gbit/s"))
         ]
     sdk = Scenario(
         name="sdk",

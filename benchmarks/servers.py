@@ -31,6 +31,9 @@ from tests.support.programs import dies_with_parent, find_program
 
 MIB = 1 << 20
 LONG = 16 * MIB  # bytes of a long body
+HUGE = 100_000_000  # of one that is poured
+LINE = 125_000_000  # bytes a second: a line of 1 Gbit/s, which transfers share
+TRANSFERS = 8
 BODY = b'{"id":"bench","ok":true,"value":1234567890}'  # 43 bytes
 LIST = '{"object":"list","data":[]}'  # of models, as OpenAI's API writes one
 START_TIMEOUT = 15.0
@@ -65,6 +68,8 @@ http {{
         location / {{ return 200 '{body}'; }}
         location = /v1/models {{ return 200 '{models}'; }}
         location = /long {{ default_type application/octet-stream; }}
+        location = /huge {{ default_type application/octet-stream; }}
+        location = /line/huge {{ alias {prefix}/huge; limit_rate {line}; }}
         location = /sink {{
             proxy_pass http://unix:{prefix}/answer;
             proxy_pass_request_body off;
@@ -168,9 +173,12 @@ def _write_files(prefix: Path, certificates: Certificates, plain: int, tls: int,
         prefix=prefix,
         body=BODY.decode(),
         models=LIST,
+        line=LINE // TRANSFERS,
     )
     (prefix / "nginx.conf").write_text(config)
     (prefix / "long").write_bytes(os.urandom(MIB) * (LONG // MIB))
+    with (prefix / "huge").open("wb") as huge:
+        huge.truncate(HUGE)  # a hole: it takes no room, and is as long to send
 
 
 def _most_files() -> int:

@@ -1,9 +1,19 @@
 """One connection pool for every httpx and httpx2 client of a process."""
 
 from pool_manager.config import Lane, Limits, PoolConfig, Proxy
-from pool_manager.errors import ConfigError, LeaseClosed, PoolClosed, PoolError, PoolOverloaded, PoolTimeout
+from pool_manager.errors import (
+    ConfigError,
+    LeaseClosed,
+    PollingTimeout,
+    PoolClosed,
+    PoolError,
+    PoolOverloaded,
+    PoolTimeout,
+)
 from pool_manager.leases import Lease
 from pool_manager.manager import PoolManager, default_manager
+from pool_manager.policies import PollingConfig, Retries
+from pool_manager.polling import async_wait_for_status, wait_for_status
 from pool_manager.stats import ManagerStats, PoolStats, RequestRecord
 
 lease = default_manager().lease
@@ -21,6 +31,8 @@ __all__ = [
     "LeaseClosed",
     "Limits",
     "ManagerStats",
+    "PollingConfig",
+    "PollingTimeout",
     "PoolClosed",
     "PoolConfig",
     "PoolError",
@@ -30,6 +42,8 @@ __all__ = [
     "PoolTimeout",
     "Proxy",
     "RequestRecord",
+    "Retries",
+    "async_wait_for_status",
     "attach",
     "client",
     "default_manager",
@@ -38,4 +52,5 @@ __all__ = [
     "pooled",
     "stats",
     "transport",
+    "wait_for_status",
 ]

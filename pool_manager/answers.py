@@ -58,7 +58,8 @@ class Stream(_OpenAnswer):
         try:
             yield from self._body
         except TransportFailure as error:
-            raise self._failure(error, self._exchange.pool, self._request) from error.__cause__
+            raised = self._failure(error, self._exchange.pool, self._request)
+            raise raised from raised.__cause__
 
     def close(self) -> None:
         """Give the connection back."""
@@ -84,7 +85,8 @@ class AsyncStream(_OpenAnswer):
             async for part in self._body:
                 yield part
         except TransportFailure as error:
-            raise self._failure(error, self._exchange.pool, self._request) from error.__cause__
+            raised = self._failure(error, self._exchange.pool, self._request)
+            raise raised from raised.__cause__
 
     async def aclose(self) -> None:
         """Give the connection back."""

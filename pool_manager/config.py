@@ -371,3 +371,45 @@ class Lane:
     )
     max_connections_per_origin: float = attrs.field(default=100, validator=checks.Count(1), kw_only=True)
     max_in_flight: float = attrs.field(default=math.inf, validator=checks.Count(1), kw_only=True)
+
+    @classmethod
+    def long_poll(
+        cls,
+        name: str = "polling",
+        *,
+        paths: Iterable[str] = ("/wait_for_status",),
+        max_connections_per_origin: float = math.inf,
+        max_in_flight: float = math.inf,
+    ) -> Lane:
+        """
+        Make a lane for requests that the server holds: as many as the pool's limits allow, moving little.
+
+        Under its own name it is the one that `wait_for_status` takes.
+        """
+        return cls(
+            name,
+            paths=paths,
+            max_connections_per_origin=max_connections_per_origin,
+            max_in_flight=max_in_flight,
+        )
+
+    @classmethod
+    def transfer(
+        cls,
+        name: str = "transfer",
+        *,
+        paths: Iterable[str] = ("/upload_file", "/download_file"),
+        max_connections_per_origin: float = 100,
+        max_in_flight: float = math.inf,
+    ) -> Lane:
+        """
+        Make a lane for long bodies, up and down: no short answer stands behind them on a connection.
+
+        What moves fills the wire and the processor; `max_in_flight` says how much of both.
+        """
+        return cls(
+            name,
+            paths=paths,
+            max_connections_per_origin=max_connections_per_origin,
+            max_in_flight=max_in_flight,
+        )

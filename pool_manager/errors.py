@@ -6,6 +6,7 @@ What can go wrong, as types.
   x PoolOverloaded  too many are waiting already; shed load
   x PoolClosed      the pool or its manager is closed
   x LeaseClosed     this lease was given back; the caller has a bug
+  x PollingTimeout  a poll had no end in its time
 * ConfigError       a setting cannot be used (a ValueError)
 
 What a request raises is *also* the error of the library in use: a caller of
@@ -15,7 +16,15 @@ both may catch `pool_manager.PoolTimeout`. So retry code works unchanged.
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "LeaseClosed", "PoolClosed", "PoolError", "PoolOverloaded", "PoolTimeout"]
+__all__ = [
+    "ConfigError",
+    "LeaseClosed",
+    "PollingTimeout",
+    "PoolClosed",
+    "PoolError",
+    "PoolOverloaded",
+    "PoolTimeout",
+]
 
 
 class PoolError(Exception):
@@ -38,9 +47,25 @@ class LeaseClosed(PoolError, RuntimeError):
     """A lease was used after it was given back. Not worth a retry: the caller has a bug."""
 
 
+class PollingTimeout(PoolError, TimeoutError):
+    """
+    A poll came to no terminal state in its time, or in its number of rounds.
+
+    Attributes:
+        last_result: What the last round gave, a placeholder perhaps. It is not part of the message: who reads
+            a log need not see it.
+    """
+
+    last_result: object
+
+    def __init__(self, message: str, last_result: object = None) -> None:
+        super().__init__(message)
+        self.last_result = last_result
+
+
 class ConfigError(ValueError):
     """A setting cannot be used. Names the field, what it was and what it may be."""
 
 
-for _error in (PoolError, PoolTimeout, PoolOverloaded, PoolClosed, LeaseClosed, ConfigError):
+for _error in (PoolError, PoolTimeout, PoolOverloaded, PoolClosed, LeaseClosed, PollingTimeout, ConfigError):
     _error.__module__ = "pool_manager"  # what a user can import is what a traceback says

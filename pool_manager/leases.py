@@ -19,6 +19,7 @@ import httpx
 from pool_manager.errors import LeaseClosed
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Exchange, Registry
+from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.stats import PoolStats
 
@@ -89,10 +90,15 @@ class Tenancy:
         tenant: How the registry counts it.
 
         share: Whom it shares with.
+
+        retrier: What sends its requests again, unless a client has another; None if nothing does.
     """
 
-    def __init__(self, registry: Registry, tenant: Tenant, share: Share) -> None:
+    def __init__(
+        self, registry: Registry, tenant: Tenant, share: Share, retrier: Retrier | None = None
+    ) -> None:
         self.share: Final = share
+        self.retrier: Final = retrier
         self._registry: Final = registry
         self.tenant: Final = tenant
         registry.take()
@@ -109,9 +115,9 @@ class Tenancy:
         if loop is not None or not is_async:
             self._registry.join(self.tenant, self.share, loop)
 
-    def begin(self, share: Share, loop: object | None) -> Exchange:
+    def begin(self, share: Share, loop: object | None, *, is_retry: bool = False) -> Exchange:
         """Let a request in, on *loop* or (None) in a thread; raises `LeaseClosed` or `PoolClosed`."""
-        return self._registry.begin(self.tenant, share, loop)
+        return self._registry.begin(self.tenant, share, loop, is_retry=is_retry)
 
     def close(self) -> None:
         """Give the lease back; from any thread, any number of times."""

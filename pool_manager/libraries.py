@@ -59,3 +59,14 @@ def library_of(kind: type) -> tuple[ModuleType, bool] | None:
         if issubclass(kind, library.AsyncClient):
             return library, True
     return None
+
+
+def kind_of(error: BaseException) -> str | None:
+    """Give the name that both libraries have for a transport error; None if *error* is none of theirs."""
+    for library in known():
+        if isinstance(error, library.TransportError):
+            for kind in type(error).__mro__:
+                name: str = kind.__name__
+                if getattr(library, name, None) is kind:
+                    return name
+    return None

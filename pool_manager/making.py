@@ -7,6 +7,7 @@ pool; the rest is the client's own.
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -18,8 +19,10 @@ from pool_manager.config import Limits, PoolConfig
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy, caller
 from pool_manager.libraries import library_of
+from pool_manager.policies import Retries
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Registry
+from pool_manager.retrying import Retrier
 from pool_manager.transports import Face, PoolTransport, face_of
 
 # What httpx's clients take and the pool decides; `trust_env` is also the client's, for .netrc.
@@ -49,12 +52,15 @@ class Terms:
         shared: Whether its pool is anybody else's, too.
 
         config: How to connect; None for the manager's way.
+
+        retries: When to send its requests again; None for not at all.
     """
 
     name: str
     lane: str | None = None
     shared: bool = True
     config: PoolConfig | None = None
+    retries: Retries | None = None
 
 
 @final
@@ -70,7 +76,8 @@ class Maker:
             self.registry.lanes.check(terms.lane)
         private = None if terms.shared else object()
         share = Share(self.checked(terms.config).with_environment(), limits or self.limits, private)
-        return Tenancy(self.registry, Tenant(terms.name, terms.lane, caller(), reopens), share)
+        retrier = retrier_of(terms.retries)
+        return Tenancy(self.registry, Tenant(terms.name, terms.lane, caller(), reopens), share, retrier)
 
     def checked(self, config: PoolConfig | None) -> PoolConfig:
         """Give the config to use; raises `ConfigError` if it is none."""
@@ -111,7 +118,8 @@ class Maker:
 
     def transport_on(self, tenancy: Tenancy, library: object) -> object:
         """Make a transport on a lease that somebody else gives back."""
-        return self.transport(face_of_module(library), tenancy, tenancy.share, owns=False)
+        face = face_of_module(library)
+        return self.transport(face, tenancy, tenancy.share, owns=False, retrier=tenancy.retrier)
 
     def transport(
         self,
@@ -121,10 +129,13 @@ class Maker:
         *,
         owns: bool,
         routes: Mapping[str, Share] | None = None,
+        retrier: Retrier | None = None,
     ) -> PoolTransport:
         """Make a transport; *routes* says whom URL patterns share with, None that the environment does."""
         routes = face.routes(share) if routes is None else routes
-        return face.transport_type(tenancy, share, self.registry.lanes, routes=routes, owns=owns)
+        made = face.transport_type(tenancy, share, self.registry.lanes, routes=routes, owns=owns)
+        made.retrier = retrier
+        return made
 
     def _transport_for(
         self, face: Face, tenancy: Tenancy, share: Share, kwargs: dict[str, object], *, owns: bool
@@ -136,13 +147,14 @@ class Maker:
         has some, the client has to choose between them and proxies: proxies become mounts.
         """
         mounts = cast("Mapping[str, object] | None", kwargs.get("mounts"))
+        retrier = retrier_of(kwargs.pop("retries")) if "retries" in kwargs else tenancy.retrier
         if not mounts:
-            return self.transport(face, tenancy, share, owns=owns)
+            return self.transport(face, tenancy, share, owns=owns, retrier=retrier)
         routes = face.routes(share) if share.config.proxy is None else {"all://": share}
         direct = attrs.evolve(share, config=attrs.evolve(share.config, proxy=None))
-        proxied = {key: self.transport(face, tenancy, to, owns=owns, routes={}) for key, to in routes.items()}
-        kwargs["mounts"] = {**proxied, **mounts}
-        return self.transport(face, tenancy, direct, owns=owns, routes={})
+        make = functools.partial(self.transport, face, tenancy, owns=owns, routes={}, retrier=retrier)
+        kwargs["mounts"] = {**{key: make(to) for key, to in routes.items()}, **mounts}
+        return make(direct)
 
     def _settings(
         self, face: Face, config: PoolConfig, kwargs: dict[str, object]
@@ -163,6 +175,13 @@ class Maker:
             attrs.evolve(config, **cast(Any, own)) if own else config,
             None if limits is None else Limits.parse(cast(Limits, limits)),
         )
+
+
+def retrier_of(retries: object) -> Retrier | None:
+    """Give what sends requests again as *retries* says; raises `ConfigError` if it is no `Retries`."""
+    if retries is not None and not isinstance(retries, Retries):
+        raise ConfigError(f"retries must be a pool_manager.Retries, not {retries!r}")
+    return None if retries is None else Retrier(retries)
 
 
 def name_of(factory: object) -> str:

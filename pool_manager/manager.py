@@ -18,6 +18,7 @@ from pool_manager.errors import ConfigError
 from pool_manager.leases import Lease, Tenancy, caller
 from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
+from pool_manager.policies import Retries
 from pool_manager.registry import Registry
 from pool_manager.stats import ManagerStats
 from pool_manager.transports import face_of
@@ -174,7 +175,8 @@ class PoolManager:
             **kwargs: Arguments of the factory. Those that say how to connect (verify,
                 cert, proxy, trust_env, http1, http2, local_address, uds, socket_options)
                 go into the pool's config instead; `limits` gives it a pool that is
-                shared only with clients of equal limits.
+                shared only with clients of equal limits, and `retries`, a `Retries`, has
+                failed requests sent again.
 
         Raises:
             ConfigError: The factory is no client of either library, or a setting cannot be used.
@@ -258,6 +260,7 @@ class PoolManager:
         lane: str | None = None,
         shared: bool = True,
         config: PoolConfig | None = None,
+        retries: Retries | None = None,
     ) -> Lease:
         """
         Take a lease: a context manager, and a maker of clients that live as long as it does.
@@ -271,12 +274,15 @@ class PoolManager:
 
             config: As for `client`.
 
+            retries: When to send requests of its clients again; not at all if None.
+
         Raises:
             ConfigError: A setting cannot be used.
 
             PoolClosed: The manager is closed.
         """
-        terms = Terms(name=name or str(caller()), lane=lane, shared=shared, config=config)
+        place = name or str(caller())
+        terms = Terms(name=place, lane=lane, shared=shared, config=config, retries=retries)
         tenancy = self._maker.take(terms, reopens=False)
         tenancy.join(is_async=None)
         return Lease(tenancy, self._maker)

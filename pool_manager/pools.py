@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-from pool_manager.config import Limits, PoolConfig
+from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine
 from pool_manager.runtimes.borrowed.in_loops import AsyncBorrowedEngine
@@ -28,6 +28,7 @@ class Share:
     config: PoolConfig
     limits: Limits
     private: object = None  # a token of its own, for `shared=False`
+    polls: bool = False  # they have a lane of their own; where the manager has none for them, a pool
 
 
 @attrs.define(eq=False)
@@ -71,7 +72,7 @@ class Pool:
         self.tenants: dict[Tenant, None] = {}  # in the order in which they came
         self.in_flight = 0
         self.requests = 0
-        self.failed = 0
+        self.failed = self.retried = self.replayed = 0
         self.times_unheld = 0
         self.lingers = False
         self.closed = False
@@ -90,6 +91,7 @@ class Pool:
     def ensure_engine(self, lanes: Lanes, contexts: ContextCache) -> None:
         """Make the engine if there is none. Cheap: no TLS context, no socket."""
         if self._engine is None:
+            lanes = Lanes([Lane.long_poll()]) if self.share.polls else lanes
             self._engine = self._engine_type()(self.share.config, self.share.limits, lanes, contexts)
 
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
@@ -137,4 +139,6 @@ class Pool:
             opened=engine.opened,
             reused=engine.reused,
             dials_failed=engine.dials_failed,
+            retried=self.retried,
+            replayed=self.replayed,
         )

@@ -28,9 +28,11 @@ from typing import Final, TypeVar
 import anyio.lowlevel
 import attrs
 
+from pool_manager import log
 from pool_manager.config import Lane
 from pool_manager.core.lanes import Lanes
-from pool_manager.core.messages import AsyncBody, Body
+from pool_manager.core.messages import AsyncBody, Body, Request
+from pool_manager.core.replay import Resent
 from pool_manager.errors import LeaseClosed, PoolClosed
 from pool_manager.pools import Home, Pool, Share, Tenant
 from pool_manager.runtimes import loops
@@ -59,6 +61,12 @@ class Exchange:
             self._ended = True
             if self._lock is self._registry.lock:  # a forked child counts only its own
                 self._registry.end(self.pool, failed=failed)
+
+    def replayed(self, request: Request, resent: Resent) -> None:
+        """Count and tell that the engine sends it again by itself."""
+        with self._lock:
+            self.pool.replayed += 1
+        log.replay(request, resent)
 
     def abandon(self, body: Body | AsyncBody) -> None:
         """
@@ -167,9 +175,9 @@ class Registry:
 
     # Requests
 
-    def begin(self, tenant: Tenant, share: Share, loop: object | None) -> Exchange:
+    def begin(self, tenant: Tenant, share: Share, loop: object | None, *, is_retry: bool = False) -> Exchange:
         """
-        Let a request in.
+        Let a request in; *is_retry* says that it was in before.
 
         Raises:
             LeaseClosed: The lease was given back, and is not one that reopens.
@@ -188,6 +196,7 @@ class Registry:
             pool.ensure_engine(self.lanes, self._contexts)
             pool.in_flight += 1
             pool.requests += 1
+            pool.retried += is_retry
             self._in_flight += 1
             first = pool.requests == 1
         if first:

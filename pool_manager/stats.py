@@ -43,6 +43,9 @@ class RequestRecord:
         lane: The lane it took.
 
         lease: The name of the lease it came by.
+
+        retries: How often it was sent before since its client asked for that (`Retries`); each time it may
+            have taken several attempts.
     """
 
     connection_id: int
@@ -54,6 +57,7 @@ class RequestRecord:
     attempts: int
     lane: str
     lease: str
+    retries: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +113,10 @@ class PoolStats:
         reused: Counter: requests on a connection that was there already.
 
         dials_failed: Counter: connections that could not be opened.
+
+        retried: Counter: of the requests, those that were sent again since their client asked for that.
+
+        replayed: Counter: how often the pool sent a request again by itself.
     """
 
     runtime: Runtime
@@ -123,10 +131,12 @@ class PoolStats:
     opened: int
     reused: int
     dials_failed: int
+    retried: int = 0
+    replayed: int = 0
 
     def since(self, earlier: PoolStats) -> PoolStats:
         """Give the same gauges, with the counters counted from *earlier*."""
-        counters = ("requests", "failed", "opened", "reused", "dials_failed")
+        counters = ("requests", "failed", "opened", "reused", "dials_failed", "retried", "replayed")
         return attrs.evolve(self, **{name: getattr(self, name) - getattr(earlier, name) for name in counters})
 
     def __str__(self) -> str:

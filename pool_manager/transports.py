@@ -13,21 +13,23 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 import attrs
 
-from pool_manager import errors
+from pool_manager import errors, riding
 from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
+from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
+from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.upgrading import Upgraded
 
@@ -66,7 +68,19 @@ class Face:
         }
 
     def failure(self, error: TransportFailure | errors.PoolError, pool: Pool, request: Request) -> Exception:
-        """Make *error* an error of the library, and of ours too where it is about the pool."""
+        """
+        Make *error* an error of the library, and of ours too where it is about the pool.
+
+        Neither it nor its cause tells what the request holds: messages may quote it.
+        """
+        secrets = _secrets(request, pool)
+        made = self._error(error, pool, request, secrets)
+        made.__cause__ = without(error.__cause__, secrets)
+        return made
+
+    def _error(
+        self, error: TransportFailure | errors.PoolError, pool: Pool, request: Request, secrets: list[bytes]
+    ) -> Exception:
         if isinstance(error, errors.PoolError):
             return self.ours(error)
         if error.kind == "PoolTimeout":
@@ -74,7 +88,7 @@ class Face:
             stats = pool.stats()
             then = attrs.evolve(stats, waiting=stats.waiting + 1)  # with the one that has just given up
             return self.ours(errors.PoolTimeout(f"{waited}: {then}"))
-        return cast(Exception, getattr(self.library, error.kind)(str(error)))
+        return cast(Exception, getattr(self.library, error.kind)(redacted(str(error), secrets)))
 
     def stream_failure(self, error: TransportFailure) -> Exception:
         """
@@ -138,6 +152,7 @@ class Face:
             lane=lane,
             lease=exchange.tenant.name,
             extensions=extensions,
+            on_replay=exchange.replayed,
         )
 
     def _body(self, request: Any) -> Any:
@@ -157,6 +172,15 @@ class Face:
         return self.response_type(
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
+
+
+def _secrets(request: Request, pool: Pool) -> list[bytes]:
+    """Give what nobody is to read of a request, and of the proxy it goes through."""
+    headers, userinfo = [*request.headers], b""
+    if (proxy := pool.share.config.proxy) is not None:
+        headers += proxy.headers
+        userinfo = b":".join(proxy.auth or ())
+    return secrets_of(headers, request.target, userinfo)
 
 
 def _through(share: Share, proxy: Proxy) -> Share:
@@ -200,6 +224,7 @@ class PoolTransport:
     """
 
     face: Face
+    retrier: Retrier | None = None  # what sends requests again that failed
 
     def __init__(
         self, tenancy: Tenancy, share: Share, lanes: Lanes, *, routes: Mapping[str, Share], owns: bool
@@ -214,12 +239,19 @@ class PoolTransport:
                 return share
         return self._share
 
-    def _begin(self, request: Any, loop: object | None) -> tuple[Exchange, Request]:
+    def _lane_of(self, request: Any) -> str:
+        ride, leased = riding.current(), self._tenancy.tenant.lane
+        if ride is not None and ride.lane is not None:
+            leased = ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
+        return self._lanes.choose(request.extensions.get("pool_manager"), leased, request.url.raw_path)
+
+    def _begin(self, request: Any, loop: object | None, *, is_retry: bool) -> tuple[Exchange, Request]:
         """Let a request in; whatever fails after that has let it out again."""
-        asked = request.extensions.get("pool_manager")
-        lane = self._lanes.choose(asked, self._tenancy.tenant.lane, request.url.raw_path)
+        lane, share = self._lane_of(request), self._share_for(request.url)
+        if lane == riding.POLLING and lane not in self._lanes:
+            share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._tenancy.begin(self._share_for(request.url), loop)
+            exchange = self._tenancy.begin(share, loop, is_retry=is_retry)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
@@ -229,14 +261,19 @@ class PoolTransport:
             raise
 
     def handle_request(self, request: Any) -> Any:
-        """Send a request from a thread."""
-        exchange, neutral = self._begin(request, None)
+        """Send a request from a thread; again where that was asked for."""
+        if self.retrier is None:
+            return self._send(request)
+        return self.retrier.send(request, self._send)
+
+    def _send(self, request: Any, *, is_retry: bool = False) -> Any:
+        exchange, neutral = self._begin(request, None, is_retry=is_retry)
         try:
             response = cast(Engine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            raise raised from error.__cause__
+            raise raised from raised.__cause__
         except BaseException:
             exchange.end(failed=True)
             raise
@@ -244,15 +281,20 @@ class PoolTransport:
             response, self.face.stream_type(response.body, exchange, neutral, self.face.failure)
         )
 
-    async def handle_async_request(self, request: Any) -> Any:
-        """Send a request from the running loop, by the pool of that loop."""
-        exchange, neutral = self._begin(request, loops.current())
+    def handle_async_request(self, request: Any) -> Awaitable[Any]:
+        """Send a request from the running loop, by the pool of that loop; again where that was asked for."""
+        if self.retrier is None:
+            return self._asend(request)  # not awaited here: a coroutine less for each request
+        return self.retrier.asend(request, self._asend)
+
+    async def _asend(self, request: Any, *, is_retry: bool = False) -> Any:
+        exchange, neutral = self._begin(request, loops.current(), is_retry=is_retry)
         try:
             response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
-            raise raised from error.__cause__
+            raise raised from raised.__cause__
         except BaseException:
             exchange.end(failed=True)
             raise

@@ -26,7 +26,7 @@ class Head:
 
     status: int
     reason: bytes
-    headers: Headers
+    headers: Headers = attrs.field(repr=False)  # cookies, for one
     http_version: bytes
 
 
@@ -46,7 +46,7 @@ class End:
         trailers: What a chunked body ended with; nobody may merge them into the headers unasked.
     """
 
-    trailers: tuple[tuple[bytes, bytes], ...] = ()
+    trailers: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.frozen

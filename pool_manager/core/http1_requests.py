@@ -47,7 +47,7 @@ class RequestHead:
         upgrade: It offers another protocol.
     """
 
-    data: bytes = b""
+    data: bytes = attrs.field(default=b"", repr=False)  # whatever authorises it
     length: int | None = 0
     close: bool = False
     upgrade: bool = False

@@ -58,7 +58,7 @@ class Fields:
     """
 
     status: int = 0
-    headers: Headers = attrs.Factory(list[tuple[bytes, bytes]])
+    headers: Headers = attrs.field(factory=list[tuple[bytes, bytes]], repr=False)
     length: int | None = None
     size: int = 0
     fault: str | None = None

@@ -24,7 +24,7 @@ class StreamHead:
 
     stream: int
     status: int
-    headers: Headers
+    headers: Headers = attrs.field(repr=False)  # cookies, for one
 
 
 @attrs.define
@@ -33,7 +33,7 @@ class StreamInformational:
 
     stream: int
     status: int
-    headers: Headers
+    headers: Headers = attrs.field(repr=False)  # cookies, for one
 
 
 @attrs.define
@@ -46,7 +46,7 @@ class StreamData:
     """
 
     stream: int
-    data: bytes
+    data: bytes = attrs.field(repr=False)
     size: int
 
 
@@ -55,7 +55,7 @@ class StreamEnd:
     """The answer is complete. The request may not be: then its caller ends or resets the stream."""
 
     stream: int
-    trailers: tuple[tuple[bytes, bytes], ...] = ()
+    trailers: tuple[tuple[bytes, bytes], ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.define

@@ -53,7 +53,7 @@ class RequestBlock:
         length: Bytes of the body that is to follow, if that is known.
     """
 
-    data: bytes = b""
+    data: bytes = attrs.field(default=b"", repr=False)  # whatever authorises it
     length: int | None = None
     authority: bytes = b""
     hosts: int = 0

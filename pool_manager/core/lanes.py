@@ -36,6 +36,9 @@ class Lanes:
         """Give the lane of that name; the default one has no limits of its own."""
         return self._by_name.get(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name == DEFAULT or name in self._by_name
+
     def names(self) -> list[str]:
         """Give the names of all lanes, the default one's first."""
         return [DEFAULT, *self._by_name]
@@ -47,7 +50,7 @@ class Lanes:
         Raises:
             ConfigError: There is none; names those that there are.
         """
-        if isinstance(name, str) and (name in self._by_name or name == DEFAULT):
+        if isinstance(name, str) and name in self:
             return name
         raise ConfigError(f"lane must be one of {', '.join((*self._by_name, DEFAULT))}, not {name!r}")
 

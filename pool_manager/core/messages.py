@@ -8,11 +8,12 @@ the whole boundary: request in, response out, close, stats.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, Protocol, TypeAlias
 
 import attrs
 
+from pool_manager.core.redacting import described
 from pool_manager.stats import EngineStats, RequestRecord
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -52,7 +53,7 @@ class TransportFailure(Exception):
         self.kind: FailureKind = kind
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, repr=False)
 class Request:
     """
     One request, as it goes on the wire.
@@ -79,6 +80,9 @@ class Request:
         lease: The name of the lease it comes by.
 
         extensions: What else the caller asked for: `sni_hostname`, `trace`, ...
+
+        on_replay: Told of the request and of what is about to happen (`core.replay.Resent`) before it is
+            sent again unasked.
     """
 
     method: str
@@ -92,12 +96,14 @@ class Request:
     lane: str
     lease: str
     extensions: Mapping[str, object]
+    on_replay: Callable[[Request, Any], object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self}>"  # no header, query or body: a repr ends up in logs
 
     def __str__(self) -> str:
         """Name the request for logs and warnings, without its query: that may hold keys."""
-        port = "" if self.port is None else f":{self.port}"
-        path = self.target.partition(b"?")[0].decode("ascii", "backslashreplace")
-        return f"{self.method} {self.scheme}://{self.host}{port}{path}"
+        return described(self.method, self.scheme, self.host, self.port, self.target)
 
 
 class Body(Protocol):
@@ -133,8 +139,8 @@ class Response:
     """The head of an answer; `record` says how it came about."""
 
     status: int
-    headers: Headers
-    extensions: dict[str, object]
+    headers: Headers = attrs.field(repr=False)  # cookies, for one
+    extensions: dict[str, object] = attrs.field(repr=False)
     record: RequestRecord
 
 

@@ -136,5 +136,6 @@ def delay_of(error: BaseException, exchange: Carried, replays: Replays, rng: ran
         reused=started and connection is not None and connection.requests > 1,
         begun=started and exchange.begun,
         repeatable=not started or isinstance(request.body, bytes),
+        reason=str(error),
     )
     return replays.delay(request, attempt, rng)

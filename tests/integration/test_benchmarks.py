@@ -23,6 +23,8 @@ KINDS = (
     "up-h2",
     "burst-h2",
     "polls-h1",
+    "lanes-h1",
+    "lanes-line-h2",
     "sdk",
     "idle",
     "waiters",

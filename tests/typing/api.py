@@ -9,7 +9,17 @@ import httpx2
 import openai
 
 import pool_manager
-from pool_manager import Lane, Lease, Limits, ManagerStats, PoolConfig, PoolManager
+from pool_manager import (
+    Lane,
+    Lease,
+    Limits,
+    ManagerStats,
+    PollingConfig,
+    PoolConfig,
+    PoolManager,
+    async_wait_for_status,
+    wait_for_status,
+)
 
 
 class MyClient(httpx.AsyncClient):
@@ -45,3 +55,27 @@ async def on_a_loop() -> None:
     async with manager, manager.lease() as lease:
         assert_type(lease.closed, bool)
     await manager.aclose(grace=1)
+    assert_type(await async_wait_for_status(ask_in_loop, is_terminal=bool, placeholder=int), int)
+
+
+def ask(hold: float, timeout: float) -> int:
+    """Ask for a number."""
+    return int(hold + timeout)
+
+
+async def ask_in_loop(hold: float, timeout: float) -> int:  # noqa: ASYNC109 - the request's own
+    """Ask for a number."""
+    return ask(hold, timeout)
+
+
+assert_type(
+    wait_for_status(ask, is_terminal=bool, placeholder=int, config=PollingConfig(timeout=3), lane=None), int
+)
+assert_type(
+    wait_for_status(
+        manager.client(), "/wait", statuses=["done"], is_terminal=bool, placeholder=dict[str, str]
+    ),
+    dict[str, str],
+)
+assert_type(Lane.long_poll(), Lane)
+assert_type(Lane.transfer("files", paths=["/files"], max_in_flight=8), Lane)

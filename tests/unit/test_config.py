@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_manager import ConfigError, Lane, Limits, PoolConfig, PoolManager, Proxy
+from pool_manager import ConfigError, Lane, Limits, PollingConfig, PoolConfig, PoolManager, Proxy
+from pool_manager.policies import Retries
 
 LIBRARIES: Final = (httpx, httpx2)
 SECRET: Final = "hunter2"  # noqa: S105 - nobody's
@@ -395,3 +396,52 @@ def test_credentials_survive(user: str, word: str, port: int, scheme: str) -> No
     assert ours == Proxy.parse(httpx2.Proxy(f"{scheme}://proxy:{port}", auth=(user, word)))
     quoted = httpx.URL(f"{scheme}://proxy:{port}").copy_with(username=user, password=word)
     assert ours == Proxy.parse(str(quoted)) == Proxy.parse(httpx.Proxy(quoted))
+
+
+def test_lanes_as_presets() -> None:
+    """The presets are lanes with a name and path suffixes, and take what other lanes take."""
+    assert Lane.long_poll() == Lane(
+        "polling", paths=("/wait_for_status",), max_connections_per_origin=math.inf
+    )
+    assert Lane.transfer() == Lane("transfer", paths=("/upload_file", "/download_file"))
+    assert Lane.long_poll("p", paths=["/wait"], max_in_flight=3).paths == ("/wait",)
+    for preset in (Lane.long_poll, Lane.transfer):
+        with pytest.raises(ConfigError, match="paths must be a sequence of path suffixes"):
+            preset(paths="/wait")
+
+
+GOOD_POLICIES = [
+    (PollingConfig, {}),
+    (PollingConfig, {"timeout": math.inf, "max_hold": 0, "max_attempts": 1}),
+    (Retries, {}),
+    (Retries, {"attempts": 1, "budget": math.inf, "timeout": math.inf, "initial": 0}),
+    (Retries, {"methods": ["post"], "statuses": [500], "errors": ["TransportError"]}),
+    (Retries, {"methods": (), "statuses": (), "errors": ()}),
+]
+BAD_POLICIES: list[tuple[Any, str, object]] = [
+    *((PollingConfig, "timeout", bad) for bad in (0, -1, math.nan, True, "3", None)),
+    *((PollingConfig, "interval", bad) for bad in (0, math.inf, math.nan, False, "1")),
+    *((PollingConfig, "max_attempts", bad) for bad in (0, 1.5, True, None)),
+    *((PollingConfig, "max_hold", bad) for bad in (-1, math.inf, math.nan, True)),
+    *((Retries, "attempts", bad) for bad in (0, 1.5, True, None)),
+    *((Retries, "methods", bad) for bad in ("GET", [""], [3], None, 3)),
+    *((Retries, "statuses", bad) for bad in (503, [200], [399], [600], [True], ["503"], None)),
+    *((Retries, "errors", bad) for bad in ("ReadError", ["OSError"], [ValueError], None)),
+    *((Retries, name, bad) for name in ("initial", "maximum", "max_retry_after") for bad in (-1, math.inf)),
+    *((Retries, "timeout", bad) for bad in (-1, math.nan, None)),
+    *((Retries, "budget", bad) for bad in (-0.1, math.nan, True, "0.2")),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields"), GOOD_POLICIES)
+def test_policies_are_values(kind: Any, fields: dict[str, Any]) -> None:
+    """They can be made, compared and hashed."""
+    assert kind(**fields) == kind(**fields)
+    assert hash(kind(**fields)) == hash(kind(**fields))
+
+
+@pytest.mark.parametrize(("kind", "field", "bad"), BAD_POLICIES)
+def test_bad_policies_are_refused(kind: Any, field: str, bad: object) -> None:
+    """A bad value is a `ConfigError` with the field and what it was."""
+    with pytest.raises(ConfigError, match=f"^{field} must be .*, not {re.escape(repr(bad))}$"):
+        kind(**{field: bad})

@@ -20,7 +20,7 @@ from pool_manager import ManagerStats, PoolConfig, PoolManager, PoolStats, Reque
 from tests.support.counting_server import CountingServer
 from tests.support.hypercorn_server import HypercornServer
 
-POOL_COUNTERS: Final = {"requests", "failed", "opened", "reused", "dials_failed"}
+POOL_COUNTERS: Final = {"requests", "failed", "opened", "reused", "dials_failed", "retried", "replayed"}
 LEASE_COUNTERS: Final = {"leases_taken", "leases_returned", "leases_leaked"}
 NOWHERE: Final = "http://127.0.0.1:1"  # nobody listens there
 
