@@ -12,6 +12,7 @@ client = default_manager().client
 pooled = default_manager().pooled
 attach = default_manager().attach
 detach = default_manager().detach
+install = default_manager().install
 stats = default_manager().stats
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "client",
     "default_manager",
     "detach",
+    "install",
     "lease",
     "pooled",
     "stats",

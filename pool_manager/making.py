@@ -49,12 +49,15 @@ class Terms:
         shared: Whether its pool is anybody else's, too.
 
         config: How to connect; None for the manager's way.
+
+        installed: Whether its client knows nothing of pools: see `Tenant`.
     """
 
     name: str
     lane: str | None = None
     shared: bool = True
     config: PoolConfig | None = None
+    installed: bool = False
 
 
 @final
@@ -70,7 +73,9 @@ class Maker:
             self.registry.lanes.check(terms.lane)
         private = None if terms.shared else object()
         share = Share(self.checked(terms.config).with_environment(), limits or self.limits, private)
-        return Tenancy(self.registry, Tenant(terms.name, terms.lane, caller(), reopens), share)
+        return Tenancy(
+            self.registry, Tenant(terms.name, terms.lane, caller(), reopens, terms.installed), share
+        )
 
     def checked(self, config: PoolConfig | None) -> PoolConfig:
         """Give the config to use; raises `ConfigError` if it is none."""

@@ -45,3 +45,8 @@ async def on_a_loop() -> None:
     async with manager, manager.lease() as lease:
         assert_type(lease.closed, bool)
     await manager.aclose(grace=1)
+
+
+with pool_manager.install() as installed, manager.install(config=PoolConfig()):
+    assert_type(installed.active, bool)
+    installed.uninstall()
