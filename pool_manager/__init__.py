@@ -22,6 +22,7 @@ client = default_manager().client
 pooled = default_manager().pooled
 attach = default_manager().attach
 detach = default_manager().detach
+install = default_manager().install
 stats = default_manager().stats
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "client",
     "default_manager",
     "detach",
+    "install",
     "lease",
     "pooled",
     "stats",

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pool_manager import running
 from pool_manager.demo import DemoError
 from pool_manager.demo import command as demo
 
@@ -38,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"pool-manager {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo.describe(commands.add_parser("demo", help="compare clients made the usual way with pooled ones"))
+    running.describe(commands.add_parser("run", help="run a program with every client of it pooled"))
     options = parser.parse_args(arguments)
+    if options.run is running.run:
+        sys.exit(running.run(options))  # not below: what that program raises is not ours to explain
     try:
         options.run(options)
     except BrokenPipeError:  # who read our output wants no more of it

@@ -137,6 +137,8 @@ class Tenancy:
         if not getattr(self, "_taken", False) or self.tenant.closed or sys.is_finalizing():
             return
         self._registry.lose(self.tenant)
+        if self.tenant.installed:
+            return
         message = f"unclosed lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"
         warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
 

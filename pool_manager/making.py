@@ -54,6 +54,8 @@ class Terms:
         config: How to connect; None for the manager's way.
 
         retries: When to send its requests again; None for not at all.
+
+        installed: Whether its client knows nothing of pools: see `Tenant`.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Terms:
     shared: bool = True
     config: PoolConfig | None = None
     retries: Retries | None = None
+    installed: bool = False
 
 
 @final
@@ -76,8 +79,8 @@ class Maker:
             self.registry.lanes.check(terms.lane)
         private = None if terms.shared else object()
         share = Share(self.checked(terms.config).with_environment(), limits or self.limits, private)
-        retrier = retrier_of(terms.retries)
-        return Tenancy(self.registry, Tenant(terms.name, terms.lane, caller(), reopens), share, retrier)
+        tenant = Tenant(terms.name, terms.lane, caller(), reopens, terms.installed)
+        return Tenancy(self.registry, tenant, share, retrier_of(terms.retries))
 
     def checked(self, config: PoolConfig | None) -> PoolConfig:
         """Give the config to use; raises `ConfigError` if it is none."""

@@ -15,6 +15,7 @@ import httpx
 from pool_manager.attaching import Attachment, differences, library_of_client
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
+from pool_manager.installing import Installation, install
 from pool_manager.leases import Lease, Tenancy, caller
 from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
@@ -378,6 +379,26 @@ class PoolManager:
             raise ConfigError(f"client {client!r} is not attached to {self!r}")
         attachment.undo(client)
         return client
+
+    def install(self, *, config: PoolConfig | None = None) -> Installation:
+        """
+        Have every httpx and httpx2 client that is made from now on, without a transport of its own, pooled.
+
+        Each is what it would have been, but for whose connections it uses; what a client says
+        of how to connect is kept. The libraries' top-level functions (`httpx.get`) make
+        clients, too. Nothing happens where the environment says ``POOL_MANAGER_DISABLED=1``.
+
+        Args:
+            config: How to connect where a client does not say; the manager's if None, but over
+                HTTP/1.1, as the libraries would.
+
+        Returns:
+            What undoes it: by its `uninstall`, or as a context manager. Installed twice, each has to be.
+
+        Raises:
+            ConfigError: *config* is none.
+        """
+        return install(self._maker, config)
 
     # The manager itself
 

@@ -39,6 +39,7 @@ class Tenant:
     lane: str | None
     taken_at: object  # its `str` is a place in somebody's code
     reopens: bool  # a transport's own lease is taken anew when the transport is used after close
+    installed: bool = False  # its client knows nothing of pools: it may be lost, and wait, as without them
     closed: bool = False
     pools: set[Pool] = attrs.field(factory=set)
 

@@ -137,7 +137,8 @@ class Face:
         url, extensions = request.url, dict(request.extensions)
         timeouts = dict(extensions.pop("timeout", {}))
         queue_timeout = exchange.pool.share.limits.queue_timeout
-        if timeouts.get("pool") is None and queue_timeout != math.inf:
+        may_wait = queue_timeout == math.inf or exchange.tenant.installed
+        if timeouts.get("pool") is None and not may_wait:
             timeouts["pool"] = queue_timeout
         extensions.pop("pool_manager", None)
         return Request(

@@ -79,3 +79,8 @@ assert_type(
 )
 assert_type(Lane.long_poll(), Lane)
 assert_type(Lane.transfer("files", paths=["/files"], max_in_flight=8), Lane)
+
+
+with pool_manager.install() as installed, manager.install(config=PoolConfig()):
+    assert_type(installed.active, bool)
+    installed.uninstall()
