@@ -48,9 +48,16 @@ def secrets_of(headers: Iterable[tuple[bytes, bytes]], target: bytes, userinfo: 
     values = [value for name, value in headers if name.lower() not in _HARMLESS]
     values += [target.partition(b"?")[2], userinfo, *userinfo.split(b":")]
     found = {*values, *(unquote_to_bytes(value) for value in values)}
-    found |= {piece for value in found for piece in _PIECES.findall(value)}
+    found |= {piece for value in found for piece in (*_PIECES.findall(value), *_values_in(value))}
     found |= {unquote_to_bytes(piece) for piece in found}
     return sorted((one for one in found if len(one) >= _SHORTEST), key=len, reverse=True)
+
+
+def _values_in(pairs: bytes) -> Iterator[bytes]:
+    """Give what is behind the first equals signs, in a cookie and in a query, whatever else it holds."""
+    for separator in (b";", b"&"):
+        for pair in pairs.split(separator):
+            yield pair.partition(b"=")[2].strip()
 
 
 def redacted(message: str, secrets: Iterable[bytes]) -> str:

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self, TypeVar
 
+import attrs
 import pytest
 
 from pool_manager.runtimes.on_threads import waiting, wires
@@ -121,23 +122,25 @@ class Threaded:
         """
         thread: list[int] = []
 
-        def noted() -> T:
+        def noted() -> T | _Raised:
             _waited.discard(threading.get_ident())
             thread.append(threading.get_ident())
             try:
                 return work()
             except KeyboardInterrupt:
                 raise Interrupted from None
+            except Exception as error:  # noqa: BLE001 - raised where it is awaited
+                return _Raised(error)
             finally:
                 _interrupted.discard(thread[0])
 
-        running: asyncio.Future[T] | None = None
+        running: asyncio.Future[T | _Raised] | None = None
         try:
             async with self._order:
                 running = asyncio.get_running_loop().run_in_executor(self._threads, noted)
                 while not running.done() and not _waited.issuperset(thread or {0}):
                     await asyncio.sleep(0)
-            return await asyncio.shield(running)
+            found = await asyncio.shield(running)
         except asyncio.CancelledError:
             while running is not None and not running.done():
                 for number in thread:
@@ -147,10 +150,20 @@ class Threaded:
             if running is not None and not running.cancelled():
                 running.exception()  # looked at
             raise
+        if isinstance(found, _Raised):
+            raise found.error
+        return found
 
 
 class Interrupted(Exception):
     """A thread was interrupted."""
+
+
+@attrs.frozen
+class _Raised:
+    """What was raised, on its way through a future: those of Python 3.11 make another of a TimeoutError."""
+
+    error: Exception
 
 
 class _Answer:
@@ -211,8 +224,11 @@ class _Stream:
 def _parts(parts: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> Iterator[bytes]:
     """Give in a thread what is made in *loop*."""
 
-    async def following() -> bytes | None:
-        return await anext(parts, None)
+    async def following() -> bytes | _Raised | None:
+        try:
+            return await anext(parts, None)
+        except Exception as error:  # noqa: BLE001 - raised where it is awaited
+            return _Raised(error)
 
     _waited.add(threading.get_ident())
     while True:
@@ -226,4 +242,6 @@ def _parts(parts: AsyncIterator[bytes], loop: asyncio.AbstractEventLoop) -> Iter
         part = future.result()
         if part is None:
             return
+        if isinstance(part, _Raised):
+            raise part.error
         yield part
