@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from pool_manager import Limits, PoolConfig, PoolManager
-from tests.contract.test_interrupted import assert_quiet
+from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
 
@@ -115,3 +115,13 @@ def test_threads_that_die_holding_an_answer(
             gc.collect()
         assert client.get("/").status_code == 200
         assert_quiet(manager)
+
+
+def assert_quiet(manager: PoolManager) -> None:
+    """Nothing is counted as under way, by the registry and by the scheduler."""
+    (pool,) = manager.stats().pools
+    assert (pool.in_flight, pool.waiting) == (0, 0)
+    (inner,) = manager._registry._threads.pools.values()  # noqa: SLF001 - there is no public word
+    assert isinstance(inner.engine, ThreadsEngine)
+    connections = inner.engine._book.connections()  # noqa: SLF001 - as above
+    assert {0} >= {connection.in_use for connection in connections}

@@ -30,6 +30,12 @@ def world(request: pytest.FixtureRequest) -> World:
     return World(*WORLDS[request.param])
 
 
+@pytest.fixture(params=[name for name in WORLDS if "threads" not in name])
+def loop_world(request: pytest.FixtureRequest) -> World:
+    """Give each world in which something runs when nobody waits for an answer."""
+    return World(*WORLDS[request.param])
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what was refused be sent again after hundredths of a second, where seconds are not the point."""

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 from hyperframe.frame import DataFrame
 
 from tests.support.scripted import MOMENT, Gate
@@ -150,10 +149,9 @@ def test_many_bodies_are_not_copied_at_once(world: World) -> None:
         world.play(server, main)
 
 
-def test_uploads_take_turns(world: World) -> None:
+def test_uploads_take_turns(loop_world: World) -> None:
     """Over HTTP/2 one long body does not hold up others, nor a request without one."""
-    if world.in_threads:
-        pytest.skip("threads have their turns from the interpreter, which is not so fair")
+    # Threads have their turns from the interpreter, which is not so fair.
     size = 16 * MIB
 
     def story(peer: Http2Peer) -> None:
@@ -168,7 +166,7 @@ def test_uploads_take_turns(world: World) -> None:
         await asyncio.gather(*long, client.get("/short"))
 
     with ScriptedHttp2(story) as server:
-        world.play(server, main)
+        loop_world.play(server, main)
         frames = [frame for frame in server.peers[0].frames if frame.stream_id > 1]
         ends = [at for at, frame in enumerate(frames) if "END_STREAM" in frame.flags]
         sent = Counter[int]()
