@@ -20,6 +20,8 @@ import warnings
 from types import GetSetDescriptorType
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
+from pool_manager.runtimes.forks import Connection
+
 if TYPE_CHECKING:
     Plain: TypeAlias = ssl.SSLContext
 else:
@@ -81,7 +83,8 @@ class Offering(Plain):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
         """Make a connection from this context, and move it to the one that is mirrored."""
-        self.sslobject_class = self._mirrored.sslobject_class
+        theirs = self._mirrored.sslobject_class
+        self.sslobject_class = Connection if theirs is ssl.SSLObject else theirs
         connection = super().wrap_bio(incoming, outgoing, server_side, server_hostname, session)
         connection.context = self._mirrored
         return connection

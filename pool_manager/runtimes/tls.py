@@ -23,6 +23,7 @@ import certifi
 from pool_manager.config import PoolConfig
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.alpn import Offering, Plain
+from pool_manager.runtimes.forks import COMPUTING
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -78,7 +79,8 @@ class ContextCache:
             with self._building.setdefault(key, threading.Lock()):
                 context = self._contexts.get(key)
                 if context is None:
-                    context = self._contexts[key] = _build(config)
+                    with COMPUTING:
+                        context = self._contexts[key] = _build(config)
         return context
 
     def offering(self, config: PoolConfig) -> ssl.SSLContext:

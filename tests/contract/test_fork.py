@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import traceback
 import warnings
 from collections.abc import Callable
 
@@ -17,7 +19,7 @@ from tests.support.hypercorn_server import HypercornServer
 
 
 def in_child(work: Callable[[], bool]) -> bool:
-    """Fork, do *work* in the child, and give whether it said yes there."""
+    """Fork, do *work* in the child, and give whether it said yes there; its errors are printed."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
@@ -25,7 +27,11 @@ def in_child(work: Callable[[], bool]) -> bool:
         code = 1
         try:
             code = 0 if work() else 2
+        except BaseException:
+            traceback.print_exc()
+            raise
         finally:
+            sys.stderr.flush()
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 

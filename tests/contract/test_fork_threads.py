@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from pool_manager import PoolConfig, PoolManager
+from pool_manager.runtimes.forks import COMPUTING
 from tests.contract.test_fork import in_child
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
@@ -50,6 +51,27 @@ def test_case_j_a_fork_under_load(
         finally:
             done.set()
         assert [{200}] * 8 == [each.result() for each in loads]
+
+
+def test_a_fork_waits_for_a_handshake_to_come_to_the_end_of_its_step() -> None:
+    """No child is born while a thread computes within OpenSSL: it would inherit locks for ever."""
+    inside, may_leave = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    def compute() -> None:
+        with COMPUTING:
+            inside.set()
+            assert may_leave.wait(20)
+            ended.append(True)
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    assert inside.wait(20)
+    later = threading.Timer(0.05, may_leave.set)  # when the fork has begun: too early is harmless
+    later.start()
+    assert in_child(lambda: ended == [True])
+    thread.join()
+    later.join()
 
 
 def test_an_answer_that_is_read_across_a_fork(h2_server: HypercornServer, certificates: Certificates) -> None:
