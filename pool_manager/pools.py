@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +20,8 @@ from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
 from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats, PoolStats
+
+_numbers = itertools.count(1)
 
 
 @attrs.frozen(cache_hash=True)
@@ -67,6 +70,7 @@ class Pool:
     """
 
     def __init__(self, share: Share, home: Home) -> None:
+        self._number: Final = next(_numbers)
         self.share: Final = share
         self.home: Final = home
         self.runtime: Final = home.runtime
@@ -128,6 +132,7 @@ class Pool:
         engine = self._engine.stats() if self._engine is not None else EngineStats()
         tenants = list(self.tenants)
         return PoolStats(
+            number=self._number,
             runtime=self.runtime.name,
             config=self.share.config,
             leases=len(tenants),

@@ -90,6 +90,8 @@ class PoolStats:
     One instant of one pool.
 
     Attributes:
+        number: Which pool of the process it is; counts from 1.
+
         runtime: Where it lives: "asyncio", "trio" or "threads".
 
         config: How it connects.
@@ -133,6 +135,7 @@ class PoolStats:
     dials_failed: int
     retried: int = 0
     replayed: int = 0
+    number: int = 0
 
     def since(self, earlier: PoolStats) -> PoolStats:
         """Give the same gauges, with the counters counted from *earlier*."""
