@@ -15,7 +15,7 @@ ratio within a round, and what is believed is the median over the rounds.
     servers      nginx; `holding` keeps long polls waiting behind it
     results      medians, spreads, ratios
     targets      what has to be reached
-    report       JSON and tables; `chart` draws
+    report       JSON and tables; `chart` draws; `page` writes Markdown
 
 `creation` is a script of its own: what it costs to make a client.
 """

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 
-from benchmarks import chart, measure, profiling, report
+from benchmarks import chart, measure, page, profiling, report
 from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Effort
-from benchmarks.results import Measured
+from benchmarks.results import Measured, Results
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.threads import CONTENDERS as THREADED
 
@@ -40,13 +41,34 @@ def main() -> None:
         rounds=options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
         effort=effort,
         loop=options.loop,
+        minutes=options.minutes,
     )
-    results = measure.carry_out(plan, _tell)
+    results = measured(plan, options.page)
     report.print_tables(plan, results)
     if options.json:
         options.json.write_text(json.dumps(report.to_json(plan, results), indent=1) + "\n")
     if options.chart:
         chart.draw(results, options.chart)
+
+
+def measured(plan: measure.Plan, folder: Path | None) -> Results:
+    """Carry the plan out, or what Ctrl-C leaves of it; keep the page in *folder*, if any, up to date."""
+    rows: dict[tuple[str, str], list[Measured]] = {}
+
+    def heard(scenario: str, contender: str, number: int, found: Measured) -> None:
+        _tell(scenario, contender, number, found)
+        rows.setdefault((scenario, contender), []).append(found)
+        if folder is not None:
+            page.write(folder, plan, Results(rows))
+
+    try:
+        measure.carry_out(plan, heard)
+    except KeyboardInterrupt:
+        print("interrupted: this is what was measured until then", file=sys.stderr)
+    results = Results(rows)
+    if folder is not None:
+        page.write(folder, plan, results, draws=True)
+    return results
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, metavar="N", help=f"measure each so often, at most (default: {ROUNDS})")
     add("--seconds", type=float, metavar="S", help=f"length of a measurement (default: {SECONDS:g})")
     add("--loop", choices=("asyncio", "uvloop"), default="asyncio", help="event loop (default: asyncio)")
+    add("--minutes", type=float, default=math.inf, metavar="M", help="begin no measurement later than this")
+    add("--page", type=Path, metavar="FOLDER", help="write results.md, results.json and chart.png there")
     add("--json", type=Path, metavar="PATH", help="write all numbers there")
     add("--chart", type=Path, metavar="PATH", help="draw them there, as PNG")
     add("--profile", nargs=2, metavar=("SCENARIO", "CONTENDER"), help="show where its time goes, instead")

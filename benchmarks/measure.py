@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -39,6 +41,8 @@ class Plan:
         effort: How long each time.
 
         loop: "asyncio" or "uvloop".
+
+        minutes: No measurement begins later than this.
     """
 
     scenarios: Sequence[Scenario]
@@ -46,6 +50,7 @@ class Plan:
     rounds: int
     effort: Effort
     loop: str = "asyncio"
+    minutes: float = math.inf
 
     def taking_part(self, scenario: Scenario) -> list[str]:
         """Name those who are asked for, installed and meant to do this."""
@@ -56,25 +61,35 @@ class Plan:
         return [name for name in wanted if name not in known or known[name].available]
 
 
+def turns(plan: Plan) -> Iterator[tuple[Scenario, int, str]]:
+    """Give scenario, round and contender; a round goes through all scenarios: a run cut short has each."""
+    for number in range(plan.rounds):
+        for scenario in plan.scenarios:
+            if number < scenario.rounds:
+                for contender in plan.taking_part(scenario):
+                    yield scenario, number, contender
+
+
 def carry_out(plan: Plan, heard: Heard) -> Results:
     """Measure all of it; tell *heard* of each measurement."""
     server_core, client_core = cores()
     rows: dict[tuple[str, str], list[Measured]] = {}
+    until = time.monotonic() + 60 * plan.minutes
     with running(server_core) as server:
-        for scenario in plan.scenarios:
-            for number in range(min(plan.rounds, scenario.rounds)):
-                for contender in plan.taking_part(scenario):
-                    task = Task(
-                        scenario=scenario.name,
-                        contender=contender,
-                        address=server.address,
-                        effort=plan.effort,
-                        loop=plan.loop,
-                        core=client_core,
-                    )
-                    measured = _measure(task, server)
-                    rows.setdefault((scenario.name, contender), []).append(measured)
-                    heard(scenario.name, contender, number, measured)
+        for scenario, number, contender in turns(plan):
+            if time.monotonic() >= until:
+                break
+            task = Task(
+                scenario=scenario.name,
+                contender=contender,
+                address=server.address,
+                effort=plan.effort,
+                loop=plan.loop,
+                core=client_core,
+            )
+            measured = _measure(task, server)
+            rows.setdefault((scenario.name, contender), []).append(measured)
+            heard(scenario.name, contender, number, measured)
     return Results(rows)
 
 
@@ -107,7 +122,7 @@ def _ask_child(task: Task) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        return {"error": f"exit status {done.returncode}: {done.stderr[-300:]}"}
+        return {"error": f"exit status {done.returncode}: {' '.join(done.stderr.splitlines()[-1:])}"}
     return found
 
 

@@ -39,12 +39,13 @@ def surroundings(plan: Plan) -> dict[str, object]:
         "cores": dict(zip(("server", "client"), cores(), strict=True)),
         "rounds": plan.rounds,
         "effort": attrs.asdict(plan.effort),
-        "versions": dict(_versions()),
+        "versions": dict(versions()),
         "load": os.getloadavg()[0],
     }
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> list[tuple[str, str]]:
+    """Give the libraries that take part, as they are installed."""
     found = []
     for name in LIBRARIES:
         try:
@@ -161,11 +162,11 @@ def _targets(results: Results) -> Table:
 
 def _footnote(plan: Plan) -> str:
     about = surroundings(plan)
-    versions = ", ".join(f"{name} {version}" for name, version in _versions())
+    installed = ", ".join(f"{name} {version}" for name, version in versions())
     return (
         f"Median of up to {plan.rounds} rounds [least..most]; ratios are medians of those within a round."
         f" Python {about['python']} ({plan.loop}), nginx {about['nginx']}, {about['machine']};"
-        f" {versions}."
+        f" {installed}."
     )
 
 
