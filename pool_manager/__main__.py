@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pool_manager import running
+from pool_manager import running, watching
 from pool_manager.demo import DemoError
 from pool_manager.demo import command as demo
 
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo.describe(commands.add_parser("demo", help="compare clients made the usual way with pooled ones"))
     running.describe(commands.add_parser("run", help="run a program with every client of it pooled"))
+    watching.describe(commands.add_parser("watch", help="show the pools of a running process"))
     options = parser.parse_args(arguments)
     if options.run is running.run:
         sys.exit(running.run(options))  # not below: what that program raises is not ours to explain

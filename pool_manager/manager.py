@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
 
@@ -21,6 +22,7 @@ from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
 from pool_manager.policies import Retries
 from pool_manager.registry import Registry
+from pool_manager.serving import StatsServer
 from pool_manager.stats import ManagerStats
 from pool_manager.transports import face_of
 
@@ -405,6 +407,21 @@ class PoolManager:
     def stats(self) -> ManagerStats:
         """Give a snapshot of every pool and of the leases."""
         return self._registry.stats()
+
+    def serve_stats(self, path: str | Path) -> StatsServer:
+        """
+        Give snapshots to ``python -m pool_manager watch PATH``, on a thread. On Linux.
+
+        Args:
+            path: Where to make the Unix socket, of mode 0600. Other users are refused, root included.
+
+        Returns:
+            What ends it: by its `close`, or as a context manager. The manager lives as long.
+
+        Raises:
+            OSError: The socket cannot be made, or there is a file at *path*.
+        """
+        return StatsServer(Path(path), self.stats)
 
     def reset(self) -> None:
         """Use no connection of now again, and read certificates anew. Requests that are out finish."""

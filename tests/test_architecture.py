@@ -31,10 +31,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("answers", "asking"),
     ("transports",),
     ("attaching", "making", "polling"),
-    ("installing",),
+    ("installing", "serving"),
     ("manager",),
     ("__init__",),
-    ("adapters", "demo", "observe", "running"),
+    ("adapters", "demo", "observe", "running", "watching"),
     ("__main__",),
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
