@@ -69,7 +69,7 @@ http {{
         location = /v1/models {{ return 200 '{models}'; }}
         location = /long {{ default_type application/octet-stream; }}
         location = /huge {{ default_type application/octet-stream; }}
-        location = /line/huge {{ alias {prefix}/huge; limit_rate {line}; }}
+        location = /line/huge {{ alias {prefix}/huge; limit_rate {line}; sendfile_max_chunk 64k; }}
         location = /sink {{
             proxy_pass http://unix:{prefix}/answer;
             proxy_pass_request_body off;

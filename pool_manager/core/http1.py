@@ -132,6 +132,11 @@ class Http1Connection:
         return self._keep and (self.request_written or self._phase is not _DONE)
 
     @property
+    def has_whole_body(self) -> bool:
+        """Tell whether as many bytes of the request's body were handed over as its head announced."""
+        return self._to_send == 0
+
+    @property
     def body_left(self) -> int | None:
         """Bytes of the answer's body still to come, if that is known."""
         return self._body.left if self._body is not None else None

@@ -54,6 +54,33 @@ def test_a_buffer_that_is_filled_anew(world: World) -> None:
         assert bytes(size) + b"x" * size == server.requests[0].body
 
 
+def test_an_answer_before_a_body_is_known_to_end(world: World) -> None:
+    """Over HTTP/1.1 a connection lives on if the server had all that was announced when it answered."""
+    answered = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.answer()
+        answered.open()
+        peer.read_request()
+        peer.answer()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"whole"
+        await answered.opened()
+        yield b""
+
+    async def main(client: Any) -> None:
+        assert 200 == (await client.post("/", content=parts(), headers={"content-length": "5"})).status_code
+        assert 200 == (await client.get("/")).status_code
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+        whole, empty = server.requests[:2]
+        assert (b"whole", b"") == (whole.body, empty.body)
+        assert whole.connection == empty.connection
+
+
 def test_a_short_body_goes_with_its_head(world: World) -> None:
     """Over HTTP/2 it ends the request itself: no frame more than needs be."""
 

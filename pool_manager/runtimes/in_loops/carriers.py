@@ -99,6 +99,10 @@ class Carrier(Listener, ABC):
     def send(self, exchange: Exchange, data: memoryview) -> int:
         """Write what is taken of a part of the body; give how much that is."""
 
+    def has_all_of(self, exchange: Exchange) -> bool:  # noqa: ARG002 - for those that can tell
+        """Tell whether the server has the whole request, so that its early answer cut nothing short."""
+        return False
+
     @abstractmethod
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""

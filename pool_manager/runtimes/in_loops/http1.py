@@ -90,6 +90,10 @@ class Http1Carrier(Carrier):
                 self.transport.write(buffer)
         return len(part)
 
+    def has_all_of(self, exchange: Exchange) -> bool:
+        """Tell whether all bytes that the head announced are written."""
+        return self._current is exchange and self._http.has_whole_body
+
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""
         try:

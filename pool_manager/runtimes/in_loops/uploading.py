@@ -36,7 +36,7 @@ async def upload(exchange: Exchange) -> None:
         async for part in parts:
             if not await way.send(part):
                 break
-    if not is_needless(exchange):
+    if exchange.carrier.has_all_of(exchange) or not is_needless(exchange):
         exchange.carrier.end_request(exchange)
 
 

@@ -111,6 +111,10 @@ class Carrier(ABC):
     def look(self, exchange: Exchange) -> None:
         """Read what is there: the answer may make the rest of the request needless."""
 
+    def has_all_of(self, exchange: Exchange) -> bool:  # noqa: ARG002 - for those that can tell
+        """Tell whether the server has the whole request, so that its early answer cut nothing short."""
+        return False
+
     @abstractmethod
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""

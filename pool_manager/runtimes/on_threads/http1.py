@@ -120,6 +120,10 @@ class Http1Carrier(Carrier):
             if received is not None:
                 self._feed(exchange, received)
 
+    def has_all_of(self, exchange: Exchange) -> bool:
+        """Tell whether all bytes that the head announced are written."""
+        return self._current is exchange and self._http.has_whole_body and not self._unsent
+
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""
         end = self._end_of_body()

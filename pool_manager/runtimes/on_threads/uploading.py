@@ -32,7 +32,7 @@ def upload(exchange: Exchange) -> None:
                 break
     else:
         raise TransportFailure("LocalProtocolError", "a thread cannot send a body that only a loop can read")
-    if not is_needless(exchange):
+    if exchange.carrier.has_all_of(exchange) or not is_needless(exchange):
         exchange.carrier.end_request(exchange)
 
 
