@@ -30,8 +30,17 @@ def greet_with_all_windows_open(peer: Http2Peer) -> None:
 
 def test_a_buffer_that_is_filled_anew(world: World) -> None:
     """A caller may use one buffer for all parts: each goes out as it was, though the server reads late."""
+    _fill_a_buffer_anew(world, 16 * 1024)
+
+
+def test_a_large_buffer_that_is_filled_anew(loop_world: World) -> None:
+    """So, too, where it is more than the kernel takes at once."""
+    # A thread asks for no further part before the kernel has taken the one before.
+    _fill_a_buffer_anew(loop_world, 4 * MIB)
+
+
+def _fill_a_buffer_anew(world: World, size: int) -> None:
     filled = Gate()
-    size = 4 * MIB  # more than the kernel takes at once
 
     def story(peer: Http1Peer) -> None:
         request = peer.read_head()
