@@ -8,10 +8,10 @@ for is taken in one step, and not through four nested generators.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias, cast
 
+from pool_manager import losses
 from pool_manager.core.messages import AsyncBody, Body, Request, TransportFailure
 from pool_manager.leases import caller
 from pool_manager.pools import Pool
@@ -20,7 +20,7 @@ from pool_manager.registry import Exchange
 Failure: TypeAlias = Callable[[TransportFailure, Pool, Request], Exception]
 
 
-class _OpenAnswer:
+class OpenAnswer:
     """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
 
     def __init__(self, body: Any, exchange: Exchange, request: Request, failure: Failure) -> None:
@@ -42,14 +42,19 @@ class _OpenAnswer:
         if not getattr(self, "_open", False) or sys.is_finalizing():
             return
         self._exchange.abandon(self._body)
-        message = (
-            f"unclosed response to {self._request}, taken at {self._taken_at}"
-            f" by lease {self._exchange.tenant.name!r}: read it, close it, or use `with`"
-        )
-        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+        losses.tell(self, ": read it, close it, or use `with`")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was neither read to its end nor closed."""
+        return self._open
+
+    def __str__(self) -> str:
+        lease = self._exchange.tenant.name
+        return f"response to {self._request}, taken at {self._taken_at} by lease {lease!r}"
 
 
-class Stream(_OpenAnswer):
+class Stream(OpenAnswer):
     """The body of an answer, for a library's sync client."""
 
     _body: Body
@@ -75,7 +80,7 @@ class Stream(_OpenAnswer):
             self._exchange.end()
 
 
-class AsyncStream(_OpenAnswer):
+class AsyncStream(OpenAnswer):
     """The body of an answer, for a library's async client."""
 
     _body: AsyncBody
@@ -109,7 +114,7 @@ class _Answer:
     _content: bytes
     _num_bytes_downloaded: int
 
-    def __init__(self, status: int, *, stream: _OpenAnswer, **kwargs: Any) -> None:
+    def __init__(self, status: int, *, stream: OpenAnswer, **kwargs: Any) -> None:
         super().__init__(status, stream=stream, **kwargs)  # type: ignore[call-arg]  # the library's
         self._pooled = stream  # the client puts a wrapper of its own around it
 

@@ -58,7 +58,7 @@ class Installation:
     """
 
     def __init__(self, maker: Maker, config: PoolConfig | None) -> None:
-        self._maker = maker
+        self.maker: Final = maker
         # A client that says nothing of HTTP/2 expects the library's own, HTTP/1.1.
         default = attrs.evolve(maker.config, http1=True, http2=False) if config is None else config
         self._config: Final = maker.checked(default)
@@ -99,11 +99,11 @@ class Installation:
         if limits is None or limits == face.library._config.DEFAULT_LIMITS:
             limits = self._limits
         terms = Terms(name=name, config=config, installed=True)
-        tenancy = self._maker.take(terms, Limits.parse(limits), reopens=True)
+        tenancy = self.maker.take(terms, Limits.parse(limits), reopens=True)
         try:
             tenancy.join(is_async=is_async)
             # Which proxy a URL needs is what the client's own mounts tell.
-            return self._maker.transport(face, tenancy, tenancy.share, owns=True, routes={})
+            return self.maker.transport(face, tenancy, tenancy.share, owns=True, routes={})
         except BaseException:
             tenancy.close()
             raise
@@ -134,6 +134,13 @@ def install(maker: Maker, config: PoolConfig | None) -> Installation:
             _hooked.extend(_put_hooks(libraries))
         _installed = (*_installed, made)
     return made
+
+
+def uninstall(maker: Maker) -> None:
+    """Undo every installation of *maker*'s."""
+    for installation in _installed:
+        if installation.maker is maker:
+            installation.uninstall()
 
 
 def _libraries() -> list[ModuleType]:

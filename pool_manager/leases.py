@@ -9,13 +9,13 @@ request there.
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeVar, final, overload
 
 import httpx
 
+from pool_manager import losses
 from pool_manager.errors import LeaseClosed
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Exchange, Registry
@@ -115,6 +115,11 @@ class Tenancy:
         if loop is not None or not is_async:
             self._registry.join(self.tenant, self.share, loop)
 
+    @property
+    def is_out(self) -> bool:
+        """Whether it was taken and not given back."""
+        return self._taken and not self.tenant.closed
+
     def begin(self, share: Share, loop: object | None, *, is_retry: bool = False) -> Exchange:
         """Let a request in, on *loop* or (None) in a thread; raises `LeaseClosed` or `PoolClosed`."""
         return self._registry.begin(self.tenant, share, loop, is_retry=is_retry)
@@ -139,8 +144,10 @@ class Tenancy:
         self._registry.lose(self.tenant)
         if self.tenant.installed:
             return
-        message = f"unclosed lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"
-        warnings.warn(message, ResourceWarning, stacklevel=1, source=self)
+        losses.tell(self)
+
+    def __str__(self) -> str:
+        return f"lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"
 
 
 class Maker(Protocol):

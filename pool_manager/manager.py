@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
@@ -16,11 +17,12 @@ import httpx
 from pool_manager.attaching import Attachment, differences, library_of_client
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
-from pool_manager.installing import Installation, install
+from pool_manager.installing import Installation, install, uninstall
 from pool_manager.leases import Lease, Tenancy, caller
 from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
 from pool_manager.policies import Retries
+from pool_manager.pools import StandIn
 from pool_manager.registry import Registry
 from pool_manager.serving import StatsServer
 from pool_manager.stats import ManagerStats
@@ -464,6 +466,29 @@ def _adapters() -> tuple[Adapter, ...]:
 
 
 _DEFAULT = PoolManager()
+
+
+@contextlib.contextmanager
+def replaced_default(stand_in: StandIn | None, make: Callable[[], PoolManager]) -> Generator[PoolManager]:
+    """
+    Have the default manager be as a new one, and then again what it was. For `pool_manager.testing`.
+
+    It stays the same object, since its methods are in other modules under names of their own.
+    What was installed by it meanwhile is undone; closing it is left to the caller.
+
+    Args:
+        stand_in: What makes its engines; None for connections.
+
+        make: Makes the manager whose state it is to have.
+    """
+    before, made = {**vars(_DEFAULT)}, make()
+    made._registry.stand_in = stand_in  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
+    vars(_DEFAULT).update(vars(made))
+    try:
+        yield made
+    finally:
+        vars(_DEFAULT).update(before)
+        uninstall(made._maker)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
 
 
 def default_manager() -> PoolManager:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -93,9 +93,11 @@ class Pool:
         """What carries its requests, once there was one."""
         return self._engine
 
-    def ensure_engine(self, lanes: Lanes, contexts: ContextCache) -> None:
-        """Make the engine if there is none. Cheap: no TLS context, no socket."""
-        if self._engine is None:
+    def ensure_engine(self, lanes: Lanes, contexts: ContextCache, stand_in: StandIn | None = None) -> None:
+        """Make the engine if there is none, by *stand_in* if given. Cheap: no TLS context, no socket."""
+        if self._engine is None and stand_in is not None:
+            self._engine = stand_in(self)
+        elif self._engine is None:
             lanes = Lanes([Lane.long_poll()]) if self.share.polls else lanes
             self._engine = self._engine_type()(self.share.config, self.share.limits, lanes, contexts)
 
@@ -148,3 +150,7 @@ class Pool:
             retried=self.retried,
             replayed=self.replayed,
         )
+
+
+# Makes an engine that has no connections: see `pool_manager.testing`.
+StandIn: TypeAlias = Callable[[Pool], Engine | AsyncEngine]

@@ -34,7 +34,7 @@ from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncBody, Body, Request
 from pool_manager.core.replay import Resent
 from pool_manager.errors import LeaseClosed, PoolClosed
-from pool_manager.pools import Home, Pool, Share, Tenant
+from pool_manager.pools import Home, Pool, Share, StandIn, Tenant
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.on_threads.runtime import Threads
 from pool_manager.runtimes.tls import ContextCache
@@ -101,6 +101,8 @@ class Registry:
 
     Attributes:
         lock: Rule 3; a forked child has another.
+
+        stand_in: What makes the engines instead, in somebody's tests.
     """
 
     def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
@@ -114,6 +116,7 @@ class Registry:
         self._drained: list[Callable[[], object]] = []
         self._lingering: deque[Pool] = deque()
         self._closed = False
+        self.stand_in: StandIn | None = None
         self._in_flight = self._taken = self._returned = self._leaked = 0
         _REGISTRIES.add(self)
 
@@ -193,7 +196,7 @@ class Registry:
                 self._taken += 1
                 tenant.closed = False
             pool = self._join(tenant, share, loop)
-            pool.ensure_engine(self.lanes, self._contexts)
+            pool.ensure_engine(self.lanes, self._contexts, self.stand_in)
             pool.in_flight += 1
             pool.requests += 1
             pool.retried += is_retry
@@ -410,6 +413,11 @@ def _taken_from(queue: deque[T]) -> Iterator[T]:
 
 _REGISTRIES: weakref.WeakSet[Registry] = weakref.WeakSet()
 _INHERITED: list[Home] = []
+
+
+def registries() -> list[Registry]:
+    """Give those of every manager of the process."""
+    return [*_REGISTRIES]
 
 
 def _in_child() -> None:
