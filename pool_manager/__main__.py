@@ -12,6 +12,7 @@ from typing import NoReturn
 from pool_manager import running, watching
 from pool_manager.demo import DemoError
 from pool_manager.demo import command as demo
+from pool_manager.doctor import command as doctor
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 
@@ -39,19 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"pool-manager {version}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo.describe(commands.add_parser("demo", help="compare clients made the usual way with pooled ones"))
+    doctor.describe(commands.add_parser("doctor", help="tell what is installed, and what of it is pooled"))
     running.describe(commands.add_parser("run", help="run a program with every client of it pooled"))
     watching.describe(commands.add_parser("watch", help="show the pools of a running process"))
     options = parser.parse_args(arguments)
     if options.run is running.run:
         sys.exit(running.run(options))  # not below: what that program raises is not ours to explain
     try:
-        options.run(options)
+        status: int | None = options.run(options)
     except BrokenPipeError:  # who read our output wants no more of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (DemoError, OSError) as error:
         return refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    else:
+        return status or 0
     return 0
 
 

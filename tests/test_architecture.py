@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("installing", "serving"),
     ("manager",),
     ("__init__",),
-    ("adapters", "demo", "observe", "running", "testing", "watching"),
+    ("adapters", "demo", "doctor", "observe", "running", "testing", "watching"),
     ("__main__",),
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
