@@ -41,7 +41,17 @@ def test_code_runs(block: str, h2_server: HypercornServer, tmp_path: Path) -> No
     """
     block = block.replace("https://api.example.com", h2_server.url)
     (tmp_path / "block.py").write_text(block)
-    pytest_too = ["-m", "pytest", "-q", "-p", "pytest_pool_manager", "-p", "no:cacheprovider", "-W", "error"]
+    pytest_too = [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "pool_manager.testing.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error",
+    ]
     has_tests = "\ndef test_" in block
     done = subprocess.run(
         [

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 NAME = "pool_manager"
-PLUGIN = "pytest_pool_manager.py"
+PLUGIN = "pool_manager.testing.plugin"
 
 
 def main() -> None:
@@ -28,8 +28,7 @@ def main() -> None:
     for entry_point in importlib.metadata.entry_points(group=f"{NAME}.adapters"):
         entry_point.load()
     assert importlib.metadata.entry_points(group=f"{NAME}.adapters"), "no adapters"
-    assert importlib.metadata.entry_points(group="pytest11", name=PLUGIN.removesuffix(".py")), "no plugin"
-    assert (folder.parent / PLUGIN).is_file(), "the plugin is a module beside the package"
+    assert importlib.metadata.entry_points(group="pytest11", name=PLUGIN), "no plugin"
     strays = {file.parts[0] for file in importlib.metadata.files(NAME) or () if is_stray(file.parts[0])}
     assert not strays, f"the wheel brings more than the package: {strays}"
 
@@ -42,7 +41,7 @@ def module_names(folder: Path) -> set[str]:
 
 def is_stray(top: str) -> bool:
     """Tell whether a name at the top of site-packages is not ours to take."""
-    return top not in {NAME, PLUGIN} and not top.endswith(".dist-info")
+    return top != NAME and not top.endswith(".dist-info")
 
 
 if __name__ == "__main__":
