@@ -81,6 +81,9 @@ class Report:
             for row in self.rows
         ]
         _print_table(("", "found"), facts)
+        if not rows:
+            print("No SDK that makes HTTP requests is installed.")  # noqa: T201 - a command's output
+            return
         _print_table(("SDK", "library", "verdict", "how, or why not"), rows)
 
 
