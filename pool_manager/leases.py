@@ -139,7 +139,9 @@ class Tenancy:
     def __del__(self) -> None:
         """Give back what nobody will. Runs at any time, inside anything: see `Registry.lose`."""
         # Half made (the manager was closed), or the interpreter is on its way out.
-        if not getattr(self, "_taken", False) or self.tenant.closed or sys.is_finalizing():
+        if not getattr(self, "_taken", False) or sys.is_finalizing():
+            return
+        if self.tenant.closed or self.tenant.returning:
             return
         self._registry.lose(self.tenant)
         if self.tenant.installed:

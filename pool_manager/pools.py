@@ -44,6 +44,7 @@ class Tenant:
     reopens: bool  # a transport's own lease is taken anew when the transport is used after close
     installed: bool = False  # its client knows nothing of pools: it may be lost, and wait, as without them
     closed: bool = False
+    returning: bool = False  # was closed where that had to be put off
     pools: set[Pool] = attrs.field(factory=set)
 
 
@@ -87,6 +88,10 @@ class Pool:
     def is_held(self) -> bool:
         """Whether a lease or an open answer needs it."""
         return bool(self.tenants) or self.in_flight > 0
+
+    def count_replay(self) -> None:
+        """Know that the engine sent a request again by itself."""
+        self.replayed += 1
 
     @property
     def engine(self) -> Engine | AsyncEngine | None:

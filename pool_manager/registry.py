@@ -9,8 +9,9 @@ gives away again. What a pool holds refers back to its loop, so a loop's end is
 watched for (`runtimes.loops.Watch`) and, where a loop was closed without a
 word, found at the next call (`sweep`).
 Rule 3: the one lock guards the tables and the counts, and is held for
-microseconds: never across I/O, a TLS context or a callback. A finaliser may run
-inside any call, one that holds the lock included: it never waits for the lock.
+microseconds: never across I/O, a TLS context or a callback. A finaliser, or a
+signal's handler, may run inside any call, one that holds the lock included: what
+it gives back is then given back by whoever comes next.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import contextlib
 import functools
 import logging
 import os
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +34,7 @@ from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncBody, Body, Request
 from pool_manager.core.replay import Resent
 from pool_manager.errors import LeaseClosed, PoolClosed
+from pool_manager.guarding import Guard
 from pool_manager.pools import Home, Pool, Share, StandIn, Tenant
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.on_threads.runtime import Threads
@@ -52,20 +53,19 @@ class Exchange:
     pool: Pool
     tenant: Tenant
     _registry: Registry
-    _lock: threading.Lock  # of the process that let it in
+    _guard: Guard  # of the process that let it in
     _ended: bool = False
 
     def end(self, *, failed: bool = False) -> None:
         """Hold the pool no longer. Safe to repeat."""
         if not self._ended:
             self._ended = True
-            if self._lock is self._registry.lock:  # a forked child counts only its own
+            if self._guard is self._registry.guard:  # a forked child counts only its own
                 self._registry.end(self.pool, failed=failed)
 
     def replayed(self, request: Request, resent: Resent) -> None:
         """Count and tell that the engine sends it again by itself."""
-        with self._lock:
-            self.pool.replayed += 1
+        self._guard.move(self.pool.count_replay)
         log.replay(request, resent)
 
     def abandon(self, body: Body | AsyncBody) -> None:
@@ -100,7 +100,7 @@ class Registry:
         lanes: The manager's lanes.
 
     Attributes:
-        lock: Rule 3; a forked child has another.
+        guard: Rule 3; a forked child has another.
 
         stand_in: What makes the engines instead, in somebody's tests.
     """
@@ -109,7 +109,7 @@ class Registry:
         self.name: Final = name
         self.lanes: Final = Lanes(lanes)
         self._contexts = ContextCache()
-        self.lock = threading.Lock()
+        self.guard = Guard()
         self._homes: weakref.WeakKeyDictionary[object, Home] = weakref.WeakKeyDictionary()
         self._threads = Home(Threads())
         self._deferred: deque[Callable[[], object]] = deque()
@@ -130,14 +130,11 @@ class Registry:
             PoolClosed: The manager is closed.
         """
         self.sweep()
-        with self.lock:
-            self._refuse_if_closed()
-            self._taken += 1
+        self.guard.move(self._take)
 
     def join(self, tenant: Tenant, share: Share, loop: object | None) -> None:
         """Have *tenant* hold the pool of *share* on *loop* (None: threads) before its first request."""
-        with self.lock:
-            self._join(tenant, share, loop)
+        self.guard.move(self._join, tenant, share, loop)
 
     def give_back(self, tenant: Tenant, *, leaked: bool = False) -> list[Pool]:
         """
@@ -146,16 +143,11 @@ class Registry:
         Returns:
             The pools that nobody holds now, to be passed to `shut` or `ashut`.
         """
-        with self.lock:
-            if tenant.closed:
-                return []
-            tenant.closed = True
-            self._returned += 1
-            self._leaked += leaked
-            left, tenant.pools = tenant.pools, set()
-            for pool in left:
-                del pool.tenants[tenant]
-            unheld = [pool for pool in left if self._withdraw_if_unheld(pool)]
+        if self.guard.is_held_here:
+            tenant.returning = True
+            self.defer(lambda: self.shut(self.give_back(tenant, leaked=leaked)))
+            return []
+        unheld = self.guard.move(self._give_back, tenant, leaked=leaked)
         self._start_lingering()
         return unheld
 
@@ -189,34 +181,22 @@ class Registry:
         """
         if self._deferred:
             self.sweep()
-        with self.lock:
-            if tenant.closed:
-                if not tenant.reopens:
-                    raise LeaseClosed(f"lease {tenant.name!r}, taken at {tenant.taken_at}, was given back")
-                self._taken += 1
-                tenant.closed = False
-            pool = self._join(tenant, share, loop)
-            pool.ensure_engine(self.lanes, self._contexts, self.stand_in)
-            pool.in_flight += 1
-            pool.requests += 1
-            pool.retried += is_retry
-            self._in_flight += 1
-            first = pool.requests == 1
+        pool, first = self.guard.move(self._begin, tenant, share, loop, is_retry=is_retry)
         if first:
             self.sweep()  # it may be the first one on its loop, and other loops be over
             _log.info("%s: %s pool opened", self.name, pool.runtime.name)
         if loop is not None and pool.home.watch is None:
             pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
-        return Exchange(pool, tenant, self, self.lock)
+        return Exchange(pool, tenant, self, self.guard)
 
     def end(self, pool: Pool, *, failed: bool) -> None:
         """Let a request out."""
-        with self.lock:
-            pool.in_flight -= 1
-            pool.failed += failed
-            self._in_flight -= 1
-            drained = self._drained if not self._in_flight else []
-            withdrawn = not pool.is_held and self._withdraw_if_unheld(pool)
+        if self.guard.is_held_here:
+            self.defer(functools.partial(self.end, pool, failed=failed))
+            return
+        withdrawn, drained = self.guard.move(self._end, pool, failed=failed)
+        if self._deferred:  # by whoever struck this very move, maybe
+            self.sweep()
         if self._lingering:
             self._start_lingering()
         if withdrawn:
@@ -245,27 +225,24 @@ class Registry:
 
     def close(self) -> None:
         """Refuse every further request and close every pool; requests that are out fail."""
-        self.shut(self._withdraw_all())
+        if self.guard.is_held_here:
+            self.defer(self.close)
+        else:
+            self.shut(self.guard.move(self._withdraw_all))
 
     async def aclose(self, grace: float) -> None:
         """Refuse every further request, give those that are out *grace* seconds, then close."""
         drained = loops.Signal()
-        with self.lock:
-            self._closed = True
-            self._drained.append(drained.set)
-            busy = self._in_flight > 0
         try:
-            if busy:
+            if self.guard.move(self._refuse_from_now, drained.set):
                 await drained.wait(grace)
         finally:
-            await self.ashut(self._withdraw_all())
+            await self.ashut(self.guard.move(self._withdraw_all))
 
     def reset(self) -> None:
         """Have no connection that is there used again, and certificates read anew."""
         self._contexts.clear()
-        with self.lock:
-            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
-        for pool in pools:
+        for pool in self.guard.move(self._all_pools):
             if pool.engine is not None:
                 with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
                     pool.runtime.call_soon(pool.engine.reset)
@@ -273,9 +250,7 @@ class Registry:
     def stats(self) -> ManagerStats:
         """How things stand now."""
         self.sweep()
-        with self.lock:
-            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
-            taken, returned, leaked = self._taken, self._returned, self._leaked
+        pools, taken, returned, leaked = self.guard.move(self._counted)
         return ManagerStats(
             name=self.name,
             pools=tuple(pool.stats() for pool in pools),
@@ -288,16 +263,13 @@ class Registry:
         """Do what finalisers left undone, and let go of loops that were closed without a word."""
         for job in _taken_from(self._deferred):
             job()
-        with self.lock:
-            over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
-            pools = [pool for loop in over for pool in self._vacate(loop)]
-        for pool in pools:
+        for pool in self.guard.move(self._vacate_what_is_over):
             self._finish(pool)
 
     def disown(self) -> None:
         """Start empty in a forked child. The parent's sockets are let go without a byte."""
         homes = self._all_homes()
-        self.lock = threading.Lock()  # another thread of the parent may have held the old one
+        self.guard = Guard()  # another thread of the parent may have held the old one
         self._homes, self._threads = weakref.WeakKeyDictionary(), Home(Threads())
         self._contexts.clear()
         self._deferred.clear()
@@ -313,22 +285,21 @@ class Registry:
 
     async def _loop_ended(self, loop: object) -> None:
         """The loop is ending, and can do I/O for the last time."""
-        with self.lock:
-            pools = self._vacate(loop)
-        await self.ashut(pools)
+        await self.ashut(self.guard.move(self._vacate, loop))
 
     def _finish(self, pool: Pool) -> None:
         pool.close_connections()
         if pool.engine is not None:
             _log.info("%s: %s pool closed after %d requests", self.name, pool.runtime.name, pool.requests)
-        with self.lock:
-            home = pool.home
-            home.closing.discard(pool)
-            watch = home.watch
-            if watch is None or home.all():
-                return
-            home.watch = None  # nothing left to watch over: do not keep the loop alive for it
-        watch.stop()
+        if self.guard.is_held_here:
+            self.defer(functools.partial(self._forget, pool))
+        else:
+            self._forget(pool)
+
+    def _forget(self, pool: Pool) -> None:
+        watch = self.guard.move(_watch_no_longer, pool)
+        if watch is not None:
+            watch.stop()
 
     def _start_lingering(self) -> None:
         """Arm the timers of pools that nobody holds, one each. Outside of the lock: threads are started."""
@@ -338,28 +309,79 @@ class Registry:
                 pool.runtime.call_later(pool.share.limits.linger, over)
 
     def _linger_over(self, pool: Pool, when: int) -> None:
-        with self.lock:
-            pool.lingers = False
-            # Held again since, and left again: it lingers anew.
-            again = None if pool.times_unheld != when else 0.0
-            withdrawn = self._withdraw_if_unheld(pool, linger=again)
+        withdrawn = self.guard.move(self._lingered, pool, when)
         self._start_lingering()
         if withdrawn:
             self.shut([pool])
 
+    # What follows are moves, and parts of moves: made under the lock.
+
+    def _take(self) -> None:
+        self._refuse_if_closed()
+        self._taken += 1
+
+    def _give_back(self, tenant: Tenant, *, leaked: bool) -> list[Pool]:
+        if tenant.closed:
+            return []
+        tenant.closed, tenant.returning = True, False
+        self._returned += 1
+        self._leaked += leaked
+        left, tenant.pools = tenant.pools, set()
+        for pool in left:
+            del pool.tenants[tenant]
+        return [pool for pool in left if self._withdraw_if_unheld(pool)]
+
+    def _begin(
+        self, tenant: Tenant, share: Share, loop: object | None, *, is_retry: bool
+    ) -> tuple[Pool, bool]:
+        if tenant.closed:
+            if not tenant.reopens:
+                raise LeaseClosed(f"lease {tenant.name!r}, taken at {tenant.taken_at}, was given back")
+            self._taken += 1
+            tenant.closed = False
+        pool = self._join(tenant, share, loop)
+        pool.ensure_engine(self.lanes, self._contexts, self.stand_in)
+        pool.in_flight += 1
+        pool.requests += 1
+        pool.retried += is_retry
+        self._in_flight += 1
+        return pool, pool.requests == 1
+
+    def _end(self, pool: Pool, *, failed: bool) -> tuple[bool, list[Callable[[], object]]]:
+        pool.in_flight -= 1
+        pool.failed += failed
+        self._in_flight -= 1
+        drained = self._drained if not self._in_flight else []
+        return not pool.is_held and self._withdraw_if_unheld(pool), drained
+
+    def _refuse_from_now(self, drained: Callable[[], object]) -> bool:
+        """Tell whether requests are out, of whose end *drained* is to know."""
+        self._closed = True
+        self._drained.append(drained)
+        return self._in_flight > 0
+
     def _withdraw_all(self) -> list[Pool]:
-        with self.lock:
-            self._closed = True
-            self._drained.clear()
-            pools = [pool for home in self._all_homes() for pool in home.pools.values()]
-            for pool in pools:
-                pool.withdraw()
+        self._closed = True
+        self._drained.clear()
+        pools = self._all_pools()
+        for pool in pools:
+            pool.withdraw()
         return pools
 
-    # The lock is held by the caller of what follows.
+    def _counted(self) -> tuple[list[Pool], int, int, int]:
+        return self._all_pools(), self._taken, self._returned, self._leaked
+
+    def _lingered(self, pool: Pool, when: int) -> bool:
+        pool.lingers = False
+        # Held again since, and left again: it lingers anew.
+        again = None if pool.times_unheld != when else 0.0
+        return self._withdraw_if_unheld(pool, linger=again)
 
     def _all_homes(self) -> list[Home]:
         return [*self._homes.values(), self._threads]
+
+    def _all_pools(self) -> list[Pool]:
+        return [pool for home in self._all_homes() for pool in home.pools.values()]
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -391,6 +413,10 @@ class Registry:
             self._lingering.append(pool)
         return False
 
+    def _vacate_what_is_over(self) -> list[Pool]:
+        over = [loop for loop, home in self._homes.items() if home.runtime.is_over()]
+        return [pool for loop in over for pool in self._vacate(loop)]
+
     def _vacate(self, loop: object) -> list[Pool]:
         """Take the home of *loop* out of the table; its pools are to be closed."""
         home = self._homes.pop(loop, None)
@@ -399,6 +425,17 @@ class Registry:
         for pool in [*home.pools.values()]:
             pool.withdraw()
         return home.all()
+
+
+def _watch_no_longer(pool: Pool) -> loops.Watch | None:
+    """A move: *pool* is closed. Give what watches over its loop for nothing from now on."""
+    home = pool.home
+    home.closing.discard(pool)
+    watch = home.watch
+    if watch is None or home.all():
+        return None
+    home.watch = None  # do not keep the loop alive for it
+    return watch
 
 
 def _taken_from(queue: deque[T]) -> Iterator[T]:

@@ -30,6 +30,7 @@ from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.waits import too_late, wait_of
 from pool_manager.errors import PoolError
+from pool_manager.guarding import struck
 from pool_manager.runtimes.addresses import Address
 from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.on_threads.carriers import Carrier
@@ -295,13 +296,14 @@ class ThreadsEngine:
         Where a move is broken off in its middle, by an interrupt, nobody knows how things stand: all that
         this scheduler knows of is closed, and another one begins.
         """
-        if self._holder == get_ident():
-            raise TransportFailure("ConnectError", "asked by a finaliser that interrupted the pool")
+        here = get_ident()  # before the lock is taken: nothing can strike between that and the next line
+        if self._holder == here:
+            raise struck()
         effects: list[Effect] = []
         try:
             with self._lock:
                 try:
-                    self._holder = get_ident()
+                    self._holder = here
                     return move(book, *args, **kwargs)
                 except (PoolError, TransportFailure):
                     raise

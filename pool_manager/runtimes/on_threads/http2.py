@@ -25,6 +25,7 @@ from pool_manager.core.liveness import SUSPICION
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, Phase
 from pool_manager.core.scheduler import Scheduler
+from pool_manager.guarding import struck
 from pool_manager.runtimes.on_threads.carriers import Owner, broken, closed
 from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.hearing import Hearing
@@ -92,6 +93,8 @@ class Http2Carrier(Hearing):
 
     def begin(self, exchange: Exchange) -> None:
         """Start a stream; a body that is short goes along."""
+        if get_ident() in (self._sender, self.readers.leader_thread):  # it would wait for itself
+            raise struck()
         exchange.start(self)
         try:
             while not self.step(self._start, exchange):

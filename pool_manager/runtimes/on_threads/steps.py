@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
 from pool_manager.core.scheduler import Scheduler
+from pool_manager.guarding import struck
 from pool_manager.runtimes.on_threads.carriers import Carrier, Owner
 from pool_manager.runtimes.on_threads.wires import Wire
 
@@ -46,10 +47,13 @@ class Stepwise(Carrier):
 
     def step(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a step under the lock, and do what follows from it."""
+        here = get_ident()  # before the lock is taken: nothing can strike between that and the next line
+        if self.holder == here:
+            raise struck()
         try:
             with self._lock:
                 try:
-                    self.holder = get_ident()
+                    self.holder = here
                     return step(*args, **kwargs)
                 except TransportFailure:
                     raise
