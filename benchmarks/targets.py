@@ -114,7 +114,7 @@ def _ahead_on_http2(scenario: str, library: str) -> Iterator[Target]:
 
 
 def _threads() -> Iterator[Target]:
-    """Each library on the pool beside itself; httpcore collapses with its threads, httpcore2 does not."""
+    """Each library on the pool beside itself: httpx loses more by its many threads than httpx2."""
     for scenario, contender, peer, ratio, aside in (
         ("threads-h1-1", "pool+httpx2", "httpx2", 1.3, ""),
         ("threads-h1-20", "pool+httpx", "httpx", 2.2, ""),

@@ -12,8 +12,6 @@ import attrs
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine
-from pool_manager.runtimes.borrowed.in_loops import AsyncBorrowedEngine
-from pool_manager.runtimes.borrowed.in_threads import BorrowedEngine
 from pool_manager.runtimes.loops import Runtime, Watch
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
@@ -108,11 +106,9 @@ class Pool:
 
     def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
         if self.runtime.name == "threads":
-            return ThreadsEngine if self.share.config.proxy is None else BorrowedEngine
+            return ThreadsEngine
         if isinstance(self.runtime, AsyncioLoop):
             return functools.partial(AsyncioEngine, self.runtime.get())
-        if self.share.config.proxy is not None:
-            return AsyncBorrowedEngine
         from pool_manager.runtimes.on_trio.engine import TrioEngine  # noqa: PLC0415 - only where trio runs
 
         return TrioEngine
@@ -129,7 +125,7 @@ class Pool:
 
     def close_connections(self) -> None:
         """Let every socket go, here and now: in the pool's own loop, in a thread, or after the loop's end."""
-        if isinstance(self._engine, BorrowedEngine | ThreadsEngine):
+        if isinstance(self._engine, ThreadsEngine):
             self._engine.close()
         elif self._engine is not None:
             self._engine.abandon()

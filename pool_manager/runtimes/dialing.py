@@ -16,9 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from pool_manager.config import PoolConfig, Proxy
-from pool_manager.core.forwarding import forwards
 from pool_manager.core.messages import TransportFailure
-from pool_manager.core.tunnels import tunnel_through
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -33,7 +31,7 @@ from pool_manager.runtimes.addresses import (
 )
 from pool_manager.runtimes.connecting import Connector
 from pool_manager.runtimes.flights import Flights
-from pool_manager.runtimes.proxies import address_of, config_for
+from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
 from pool_manager.runtimes.racing import AddressInfo, first_to_connect
 from pool_manager.runtimes.tunnelling import Doorman, talk, tunnelled
 
@@ -79,18 +77,14 @@ class Dialer:
         self, proxy: Proxy, address: Address, context: ssl.SSLContext | None, make_protocol: Callable[[], P]
     ) -> P:
         """Connect to the proxy, and by a tunnel to *address* where the proxy does not pass on requests."""
-        there = Address(*address_of(proxy))
-        tunnel = None
-        if not forwards(proxy, address.scheme):
-            check_port(address)
-            tunnel = tunnel_through(proxy, address.host, address.port)
+        there, tunnel = way_by(proxy, address)
         try:
             if self._to_proxy is None:
                 self._to_proxy = config_for(proxy, self._config)
             proxy_context = await self._context_for(there, self._to_proxy)
             connection = await self._connect(there)
         except TransportFailure as error:
-            raise refused(f"{error}; it is the proxy to {address}") from error
+            raise out_of_reach(error, address) from error
         if tunnel is None:
             return await _attach(connection, there, proxy_context, make_protocol)
         if proxy_context is None:

@@ -7,17 +7,36 @@ from typing import Final
 import httpx
 
 from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.forwarding import forwards
 from pool_manager.core.messages import TransportFailure
+from pool_manager.core.tunnels import Tunnel, tunnel_through
 from pool_manager.errors import ConfigError
+from pool_manager.runtimes.addresses import Address, check_port, refused
 
 # As httpcore has them.
 _PORTS: Final = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 
 
-def address_of(proxy: Proxy) -> tuple[str, str, int]:
-    """Give scheme, host and port of a proxy."""
+def way_by(proxy: Proxy, address: Address) -> tuple[Address, Tunnel | None]:
+    """
+    Give where the proxy is, and the conversation that has it connect us to *address*.
+
+    No conversation, where it passes on requests.
+
+    Raises:
+        TransportFailure: There is no such port; or a "ProxyError": SOCKS5 cannot say the address.
+    """
     url = httpx.URL(proxy.url)
-    return url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+    there = Address(url.scheme, url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme])
+    if forwards(proxy, address.scheme):
+        return there, None
+    check_port(address)
+    return there, tunnel_through(proxy, address.host, address.port)
+
+
+def out_of_reach(error: TransportFailure, address: Address) -> TransportFailure:
+    """Say that it was the proxy to *address* that *error* is about."""
+    return refused(f"{error}; it is the proxy to {address}")
 
 
 def config_for(proxy: Proxy, config: PoolConfig) -> PoolConfig:

@@ -87,8 +87,7 @@ class ContextCache:
         """
         Give the context for *config*, with its protocols on offer and no others.
 
-        Ours are treated as the caller's: the borrowed engine, in another thread, puts
-        a list of its own on those. A context with a `wrap_bio` of its own (truststore's)
+        Ours are treated as the caller's. A context with a `wrap_bio` of its own (truststore's)
         is used as it is: what it offers is its owner's business.
 
         Raises:

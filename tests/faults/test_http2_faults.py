@@ -157,8 +157,7 @@ def test_stall_at_server_limit(world: World) -> None:
     async def main(client: Any) -> None:
         await client.get("/before")
         tasks = [asyncio.create_task(client.get(f"/{number}")) for number in range(4)]
-        await until(lambda: len(server.requests) == 3)
-        assert 2 == world.pool.waiting
+        await until(lambda: (len(server.requests), world.pool.waiting) == (3, 2))
         await cancel(tasks[2])
         first_done.open()
         assert [200] * 3 == [(await tasks[number]).status_code for number in (0, 1, 3)]
@@ -184,8 +183,7 @@ def test_settings_that_raise_the_limit_let_the_waiting_in(world: World) -> None:
     async def main(client: Any) -> None:
         await client.get("/before")
         tasks = asyncio.gather(*(client.get(f"/{number}") for number in range(3)))
-        await until(lambda: len(server.requests) == 2)
-        assert 2 == world.pool.waiting
+        await until(lambda: (len(server.requests), world.pool.waiting) == (2, 2))
         waiting.open()
         await tasks
 

@@ -1,4 +1,4 @@
-"""Pooled clients behind proxies on asyncio: real ones, and what limits, ages and failures mean there."""
+"""Pooled clients behind proxies: real ones, and what limits, ages and failures mean there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from types import ModuleType
 from typing import Any, TypeAlias, cast
 
 import attrs
@@ -25,10 +24,10 @@ from tests.support.leaks import open_sockets
 from tests.support.listener import PATIENCE, Listener, wait
 from tests.support.proxy_server import ProxyServer
 from tests.support.real_proxies import Microsocks, RealProxy, Tinyproxy
+from tests.support.worlds import World
 
 Main: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
-LIBRARIES = [pytest.param(httpx, id="httpx"), pytest.param(httpx2, id="httpx2")]
 KNOWN = ("user", "word")
 REAL = {
     "tinyproxy": Tinyproxy,
@@ -36,7 +35,18 @@ REAL = {
     "microsocks": Microsocks,
     "microsocks with credentials": lambda: Microsocks(KNOWN),
 }
-ON_BOTH_LOOPS = pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+WORLDS: dict[str, tuple[Any, ...]] = {
+    "asyncio": (httpx, asyncio.run),
+    "uvloop": (httpx2, uvloop.run),
+    "trio": (httpx, asyncio.run, False, True),
+    "threads": (httpx2, asyncio.run, True),
+}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> World:
+    """Give each runtime."""
+    return World(*WORLDS[request.param])
 
 
 @pytest.fixture(params=REAL)
@@ -68,11 +78,8 @@ async def asked(client: Any, method: str, url: str, content: bytes, slots: async
 # Real ones
 
 
-@ON_BOTH_LOOPS
-@pytest.mark.parametrize("library", LIBRARIES)
 def test_real_proxies(  # noqa: PLR0917 - parameters and fixtures
-    run: Callable[..., None],
-    library: ModuleType,
+    world: World,
     real: RealProxy,
     config: PoolConfig,
     h2_server: HypercornServer,
@@ -85,7 +92,7 @@ def test_real_proxies(  # noqa: PLR0917 - parameters and fixtures
     async def main() -> None:
         async with (
             PoolManager(through(config, real.url), limits=Limits(max_connections_per_origin=4)) as manager,
-            manager.client(library.AsyncClient, timeout=PATIENCE) as client,
+            world.client(manager, timeout=PATIENCE) as client,
         ):
             for name, server in servers.items():
                 # Where it passes on, tinyproxy hangs up some time after each answer: what may be sent twice.
@@ -102,39 +109,45 @@ def test_real_proxies(  # noqa: PLR0917 - parameters and fixtures
         assert h2_server.seen().connections == 1
         assert h1_server.seen().connections <= 4
 
-    run(main())
+    world.tell(main())
 
 
 @pytest.mark.parametrize("kind", [Tinyproxy, Microsocks])
-def test_real_proxies_refuse(kind: type[RealProxy], config: PoolConfig, h2_server: HypercornServer) -> None:
+def test_real_proxies_refuse(
+    world: World, kind: type[RealProxy], config: PoolConfig, h2_server: HypercornServer
+) -> None:
     """A real proxy that does not know us is a ProxyError, in its words."""
 
     async def main() -> None:
         with kind(KNOWN) as proxy:
             async with (
                 PoolManager(through(config, proxy.url)) as manager,
-                manager.client(httpx.AsyncClient) as client,
+                world.client(manager) as client,
             ):
-                with pytest.raises(httpx.ProxyError, match=r"401|407|NO ACCEPTABLE METHODS"):
+                with pytest.raises(world.library.ProxyError, match=r"401|407|NO ACCEPTABLE METHODS"):
                     await client.get(h2_server.url)
                 assert (pool_of(manager).connections, pool_of(manager).dials_failed) == (0, 1)
         assert h2_server.seen().connections == 0
 
-    asyncio.run(main())
+    world.tell(main())
 
 
 # The pool's rules hold
 
 
 def test_connections_by_a_proxy_are_reused(
-    proxy: ProxyServer, config: PoolConfig, h1_server: HypercornServer, plain_server: HypercornServer
+    world: World,
+    proxy: ProxyServer,
+    config: PoolConfig,
+    h1_server: HypercornServer,
+    plain_server: HypercornServer,
 ) -> None:
     """One request after the other to two origins: one connection to the proxy for each, and it says so."""
 
     async def main() -> None:
         async with (
             PoolManager(through(config, proxy.url)) as manager,
-            manager.client(httpx.AsyncClient) as client,
+            world.client(manager) as client,
         ):
             for server in (h1_server, plain_server):
                 answers = [await client.get(f"{server.url}/echo") for _ in range(3)]
@@ -145,22 +158,24 @@ def test_connections_by_a_proxy_are_reused(
             assert (pool.connections, pool.opened, pool.reused) == (2, 2, 4)
             assert proxy.connections == 2
 
-    asyncio.run(main())
+    world.tell(main())
 
 
-def test_the_limit_counts_tunnels(proxy: ProxyServer, config: PoolConfig, h1_server: HypercornServer) -> None:
+def test_the_limit_counts_tunnels(
+    world: World, proxy: ProxyServer, config: PoolConfig, h1_server: HypercornServer
+) -> None:
     """A limit of two connections is one of two tunnels: ten requests share them, in turn."""
 
     async def main() -> None:
         async with (
             PoolManager(through(config, proxy.url), limits=Limits(max_connections=2)) as manager,
-            manager.client(httpx.AsyncClient) as client,
+            world.client(manager) as client,
         ):
             answers = await asyncio.gather(*(client.get(f"{h1_server.url}/echo") for _ in range(10)))
         assert {answer.status_code for answer in answers} == {200}
         assert 1 <= proxy.connections <= 2
 
-    asyncio.run(main())
+    world.tell(main())
 
 
 @pytest.mark.parametrize(
@@ -168,14 +183,14 @@ def test_the_limit_counts_tunnels(proxy: ProxyServer, config: PoolConfig, h1_ser
     [Limits(max_requests_per_connection=1), Limits(max_connection_age=0), Limits(keepalive_expiry=0)],
 )
 def test_tunnels_age(
-    limits: Limits, proxy: ProxyServer, config: PoolConfig, h1_server: HypercornServer
+    world: World, limits: Limits, proxy: ProxyServer, config: PoolConfig, h1_server: HypercornServer
 ) -> None:
     """A tunnel that is worn out, too old or not to be kept is closed; the next request has its own."""
 
     async def main() -> None:
         async with (
             PoolManager(through(config, proxy.url), limits=limits) as manager,
-            manager.client(httpx.AsyncClient) as client,
+            world.client(manager) as client,
         ):
             for number in range(1, 4):
                 await client.get(f"{h1_server.url}/echo")
@@ -184,16 +199,18 @@ def test_tunnels_age(
                 await asyncio.sleep(0.001)
             assert pool_of(manager).connections == 0
 
-    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    world.tell(asyncio.wait_for(main(), PATIENCE))
 
 
-def test_reset_drains_tunnels(proxy: ProxyServer, config: PoolConfig, h2_server: HypercornServer) -> None:
+def test_reset_drains_tunnels(
+    world: World, proxy: ProxyServer, config: PoolConfig, h2_server: HypercornServer
+) -> None:
     """After `reset` an answer under way goes on, and the next request opens a tunnel of its own."""
 
     async def main() -> None:
         async with (
             PoolManager(through(config, proxy.url)) as manager,
-            manager.client(httpx.AsyncClient) as client,
+            world.client(manager) as client,
         ):
             async with client.stream("GET", f"{h2_server.url}/stream/2/1") as answer:
                 manager.reset()
@@ -204,24 +221,28 @@ def test_reset_drains_tunnels(proxy: ProxyServer, config: PoolConfig, h2_server:
             while proxy.open_tunnels != 1:
                 await asyncio.sleep(0.001)
 
-    asyncio.run(asyncio.wait_for(main(), PATIENCE))
+    world.tell(asyncio.wait_for(main(), PATIENCE))
 
 
 def test_prior_knowledge_is_of_the_target(
-    proxy: ProxyServer, config: PoolConfig, h2_server: HypercornServer, plain_server: HypercornServer
+    world: World,
+    proxy: ProxyServer,
+    config: PoolConfig,
+    h2_server: HypercornServer,
+    plain_server: HypercornServer,
 ) -> None:
     """With HTTP/2 alone it is spoken inside tunnels; a proxy that passes on is asked in HTTP/1.1."""
 
     async def main() -> None:
         async with (
             PoolManager(through(config, proxy.url, http1=False)) as manager,
-            manager.client(httpx.AsyncClient) as client,
+            world.client(manager) as client,
         ):
             answers = [await client.get(f"{server.url}/echo") for server in (h2_server, plain_server)]
         assert [answer.http_version for answer in answers] == ["HTTP/2", "HTTP/1.1"]
         assert [seen.method for seen in proxy.seen()] == ["CONNECT", "GET"]
 
-    asyncio.run(main())
+    world.tell(main())
 
 
 def test_a_websocket_in_a_tunnel(
@@ -244,13 +265,28 @@ def test_a_websocket_in_a_tunnel(
     asyncio.run(asyncio.wait_for(main(), PATIENCE))
 
 
+def test_a_websocket_in_a_tunnel_of_a_thread(
+    proxy: ProxyServer, config: PoolConfig, plain_server: HypercornServer
+) -> None:
+    """Likewise in threads."""
+    with (
+        PoolManager(through(config, proxy.url)) as manager,
+        manager.client(httpx.Client, timeout=PATIENCE) as client,
+    ):
+        session: httpx_ws.WebSocketSession
+        url = plain_server.url.replace("http", "ws")
+        with httpx_ws.connect_ws(f"{url}/websocket", client) as session:
+            session.send_text("hello")
+            assert session.receive_text(timeout=PATIENCE) == "hello"
+        assert [seen.method for seen in proxy.seen()] == ["CONNECT"]
+
+
 # What goes wrong
 
 
-@ON_BOTH_LOOPS
 @pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
 def test_a_proxy_that_hangs(
-    run: Callable[..., None], scheme: str, config: PoolConfig, certificates: Certificates
+    world: World, scheme: str, config: PoolConfig, certificates: Certificates
 ) -> None:
     """A proxy that never answers costs the time to connect and no more, and leaves nothing."""
 
@@ -261,20 +297,19 @@ def test_a_proxy_that_hangs(
         )
         async with (
             PoolManager(through(config, proxy)) as manager,
-            manager.client(httpx.AsyncClient, timeout=httpx.Timeout(PATIENCE, connect=0.1)) as client,
+            world.client(manager, timeout=world.library.Timeout(PATIENCE, connect=0.1)) as client,
         ):
-            with pytest.raises(httpx.ConnectTimeout):
+            with pytest.raises(world.library.ConnectTimeout):
                 await client.get("https://target.example")
             pool = pool_of(manager)
             assert (pool.connections, pool.waiting, pool.in_flight) == (0, 0, 0)
 
     with Listener(certificates.server_context() if scheme == "https" else None, wait) as server:
-        run(main(server.port))
+        world.tell(main(server.port))
         server.gone.get(timeout=PATIENCE)
 
 
-@ON_BOTH_LOOPS
-def test_a_proxy_that_hangs_up_behind_its_answers(run: Callable[..., None], config: PoolConfig) -> None:
+def test_a_proxy_that_hangs_up_behind_its_answers(world: World, config: PoolConfig) -> None:
     """A proxy that does not say that it will hang up, as tinyproxy: nobody is next on such a connection."""
     asked: list[bytes] = []
 
@@ -292,36 +327,36 @@ def test_a_proxy_that_hangs_up_behind_its_answers(run: Callable[..., None], conf
     async def main(proxy: str) -> None:
         async with (
             PoolManager(through(config, proxy), limits=Limits(max_connections=2)) as manager,
-            manager.client(httpx.AsyncClient, timeout=PATIENCE) as client,
+            world.client(manager, timeout=PATIENCE) as client,
         ):
             posts = (client.post("http://target.example/", content=b"body") for _ in range(20))
             assert {answer.text for answer in await asyncio.gather(*posts)} == {"ok"}
             assert len(asked) == 20, "each was sent once"
 
     with Listener(serve=answer_once) as server:
-        run(main(f"http://127.0.0.1:{server.port}"))
+        world.tell(main(f"http://127.0.0.1:{server.port}"))
 
 
 @pytest.mark.parametrize("path", ["/echo", "/stream/100/1000"])
-def test_a_proxy_that_goes(path: str, config: PoolConfig, h1_server: HypercornServer) -> None:
+def test_a_proxy_that_goes(world: World, path: str, config: PoolConfig, h1_server: HypercornServer) -> None:
     """A tunnel that is cut is an error of the answer it carried; then the proxy is not there, and named."""
 
     async def main() -> None:
         with ProxyServer() as proxy:
             async with (
                 PoolManager(through(config, proxy.url)) as manager,
-                manager.client(httpx.AsyncClient, timeout=PATIENCE) as client,
+                world.client(manager, timeout=PATIENCE) as client,
             ):
                 async with client.stream("GET", f"{h1_server.url}{path}") as answer:
                     await asyncio.to_thread(proxy.stop)
                     if path != "/echo":
-                        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+                        with pytest.raises((world.library.ReadError, world.library.RemoteProtocolError)):
                             await answer.aread()
-                with pytest.raises(httpx.ConnectError, match="it is the proxy to localhost"):
+                with pytest.raises(world.library.ConnectError, match="it is the proxy to localhost"):
                     await client.get(h1_server.url)
                 assert pool_of(manager).connections == 0
 
-    asyncio.run(main())
+    world.tell(main())
 
 
 @pytest.mark.parametrize("run", [run_by_hand, run_uvloop_by_hand], ids=["asyncio", "uvloop"])

@@ -71,7 +71,7 @@ class World:
             async with (
                 asyncio.timeout(PATIENCE),
                 manager,
-                self._client(manager, base_url=server.url, **settings) as client,
+                self.client(manager, base_url=server.url, **settings) as client,
             ):
                 self._manager = manager
                 await main(client)
@@ -79,8 +79,12 @@ class World:
                 assert 200 == (await client.get("/afterwards", timeout=5)).status_code
                 self.assert_quiet()
 
+        self.tell(everything())
+
+    def tell(self, story: Coroutine[Any, Any, None]) -> None:
+        """Run a story with clients of this world."""
         with interruptible() if self.in_threads else contextlib.nullcontext():
-            self.run(everything())
+            self.run(story)
 
     async def settled(self, client: Any) -> None:
         """Let what was begun come to where it waits."""
@@ -95,7 +99,9 @@ class World:
         else:
             self.run(work)
 
-    def _client(self, manager: PoolManager, **settings: Any) -> Any:
+    def client(self, manager: PoolManager, **settings: Any) -> Any:
+        """Give a pooled client of this world, whose methods are awaited."""
+
         def make() -> Any:
             return manager.client(self.library.AsyncClient, **settings)
 

@@ -124,7 +124,7 @@ def test_pools_that_share_a_context(
         assert selected(offering(new, contexts), server) == "h2"
         assert selected(offering(old, contexts), server) == "http/1.1"
         for config in (new, old):
-            contexts.get(config).set_alpn_protocols(["http/1.1", "h2"])  # as httpcore does in a thread
+            contexts.get(config).set_alpn_protocols(["http/1.1", "h2"])  # whoever has it may
     assert selected(begun, server) == "h2"
 
 

@@ -7,14 +7,14 @@ whether it is still wanted; what the system does on its own (to look up a name) 
 
 from __future__ import annotations
 
+import contextlib
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
-from pool_manager.config import PoolConfig
+from pool_manager.config import PoolConfig, Proxy
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
@@ -26,19 +26,19 @@ from pool_manager.runtimes.addresses import (
     literal,
     refused,
     why,
-    why_no_tls,
 )
 from pool_manager.runtimes.connecting import BUSY, Connector, connected
+from pool_manager.runtimes.encrypting import Encryption
 from pool_manager.runtimes.on_threads.racing import first_to_connect
-from pool_manager.runtimes.on_threads.wires import TlsWire, Wire, ready
+from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, TlsWire, Wait, Wire, ready
+from pool_manager.runtimes.preparing import Conversation, Way, encryption_for, preparing
+from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
 from pool_manager.runtimes.racing import AddressInfo
 
 T = TypeVar("T")
 
 # Seconds after which a dial looks whether it is still wanted.
 STEP: Final = 0.1
-
-_Encryption = tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]
 
 
 class Dialer:
@@ -47,6 +47,7 @@ class Dialer:
     def __init__(self, config: PoolConfig, contexts: tls.ContextCache) -> None:
         self._config = config
         self._contexts = contexts
+        self._to_proxy: PoolConfig | None = None
         self._connector = Connector(config)
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
 
@@ -60,7 +61,8 @@ class Dialer:
             check: Called every now and then; raises if the connection is no longer wanted.
 
         Raises:
-            TransportFailure: A ConnectError that says what failed, with its cause.
+            TransportFailure: A ConnectError that says what failed, with its cause; a ProxyError, if a proxy
+                did not connect us.
         """
 
         def wait(
@@ -73,46 +75,54 @@ class Dialer:
                 if (found := ready(socks, events, left)) or (until is not None and left < STEP):
                     return found
 
-        encryption = self._encryption(address)
-        if self._config.uds is not None:
-            sock = self._connect_unix(self._config.uds, check)
-        else:
-            check_port(address)
-            tried = candidates(address, self._resolve(address), self._connector)
+        encryption = self._encryption(address, self._config)
+        if self._config.proxy is not None:
+            way = self._way_by(self._config.proxy, address)
             try:
-                sock = first_to_connect(tried, self._connector.prepared, wait)
-            except ExceptionGroup as group:
-                cause = group.exceptions[0] if len(group.exceptions) == 1 else group
-                raise refused(all_refused(address, tried, group.exceptions)) from cause
+                sock = self._connect(way.proxy, wait)
+            except TransportFailure as error:
+                raise out_of_reach(error, address) from error
+        else:
+            way = None
+            if self._config.uds is not None:
+                sock = self._connect_unix(self._config.uds, check)
+            else:
+                sock = self._connect(address, wait)
         try:
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if encryption is None:
-                return Wire(sock)
-            wire = TlsWire(sock, *encryption)
-            wire.shake_hands(wait)
-        except OSError as error:
-            sock.close()
-            raise refused(f"TLS with {address} failed: {why_no_tls(error)}") from error
+            last = _converse(sock, preparing(address, encryption, way), wait)
+            return Wire(sock) if last is None else TlsWire(sock, last)
         except BaseException:
             sock.close()
             raise
-        return wire
 
-    def _encryption(self, address: Address) -> _Encryption | None:
-        """Make what will encrypt; refuse a name that cannot be asked for, before anybody is connected to."""
+    def _encryption(self, address: Address, config: PoolConfig) -> Encryption | None:
         if address.scheme not in ("https", "wss"):
             return None
-        context = tls.offering(self._config, self._contexts)
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return encryption_for(address, tls.offering(config, self._contexts))
+
+    def _way_by(self, proxy: Proxy, address: Address) -> Way:
+        there, tunnel = way_by(proxy, address)
         try:
-            return (
-                context.wrap_bio(incoming, outgoing, server_hostname=address.tls_name),
-                incoming,
-                outgoing,
-            )
-        except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
-            raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+            if self._to_proxy is None:
+                self._to_proxy = config_for(proxy, self._config)
+            return Way(there, self._encryption(there, self._to_proxy), tunnel)
+        except TransportFailure as error:
+            raise out_of_reach(error, address) from error
+
+    def _connect(self, address: Address, wait: Wait) -> socket.socket:
+        check_port(address)
+        tried = candidates(address, self._resolve(address), self._connector)
+        try:
+            sock = first_to_connect(tried, self._connector.prepared, wait)
+        except ExceptionGroup as group:
+            cause = group.exceptions[0] if len(group.exceptions) == 1 else group
+            raise refused(all_refused(address, tried, group.exceptions)) from cause
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            sock.close()
+            raise refused(f"the connection to {address} failed: {why(error)}") from error
+        return sock
 
     def _connect_unix(self, path: str, check: Callable[[], object]) -> socket.socket:
         try:
@@ -134,6 +144,37 @@ class Dialer:
             return literal(*key) or self._look_ups.join(key, lambda: look_up(*key))
         except (OSError, ValueError) as error:  # ValueError: not ASCII, or a NUL in it
             raise refused(f"cannot resolve {address.host}: {why(error)}") from error
+
+
+def _converse(sock: socket.socket, talk: Conversation, wait: Wait) -> Encryption | None:
+    """Have a conversation on a socket that does not block; give what it returns."""
+    try:
+        data, wanted = next(talk)
+        while True:
+            try:
+                _send(sock, data, wait)
+                received = _receive(sock, wanted, wait) if wanted else b""
+            except OSError as error:
+                data, wanted = talk.throw(error)
+            else:
+                data, wanted = talk.send(received)
+    except StopIteration as end:
+        return cast("Encryption | None", end.value)
+
+
+def _send(sock: socket.socket, data: bytes, wait: Wait) -> None:
+    left = memoryview(data)
+    while left:
+        wait((sock,), WRITABLE, None)
+        with contextlib.suppress(BlockingIOError):
+            left = left[sock.send(left) :]
+
+
+def _receive(sock: socket.socket, size: int, wait: Wait) -> bytes:
+    while True:
+        wait((sock,), READABLE, None)
+        with contextlib.suppress(BlockingIOError):
+            return sock.recv(size)
 
 
 def look_up(host: str, port: int) -> Sequence[AddressInfo]:

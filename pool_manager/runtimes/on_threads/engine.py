@@ -22,6 +22,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.effects import Close, Dial, Effect, Wake
+from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import Request, SyncResponse, TransportFailure
@@ -98,6 +99,8 @@ class ThreadsEngine:
             PoolError: The pool is closed or overloaded.
         """
         key = key_of(request)
+        if self._config.proxy is not None:
+            request = forwarded(request, self._config.proxy)
         replays, number = Replays(), None
         tracer = Tracer.of(request)
         while True:
@@ -393,7 +396,8 @@ class ThreadsEngine:
     def _carrier_on(self, wire: Wire, book: Scheduler, connection: Connection) -> Carrier:
         """Choose by ALPN, or by prior knowledge."""
         config = self._config
-        is_http2 = wire.alpn == "h2" or (config.http2 and not config.http1)
+        only_http2 = not config.http1 and not forwards(config.proxy, connection.origin.key.scheme)
+        is_http2 = wire.alpn == "h2" or only_http2
         carrier = (Http2Carrier if is_http2 else Http1Carrier)(self, book, connection, wire)
         self._carriers[carrier] = None
         return carrier

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import Final
 
+from pool_manager.core.forwarding import SETTLING_TIME, is_forwarded
 from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
 from pool_manager.core.leftovers import MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import Request, TransportFailure
@@ -50,6 +51,7 @@ class Http1Carrier(Carrier):
         self._switched = False
         self._is_awaited = False  # somebody waits for more, or has done so in vain
         self._is_reading = False
+        self._answered = 0.0  # when a proxy last did
         self._has_left_over = False  # of an answer that nobody wanted; who comes next reads it
 
     # What exchanges do
@@ -57,6 +59,8 @@ class Http1Carrier(Carrier):
     def is_fresh(self) -> bool:
         """Tell whether the server has kept silent: what comes unasked is given to nobody (rule 12)."""
         wire = self.wire
+        if self._answered and (left := self._answered + SETTLING_TIME - time.monotonic()) > 0:
+            wire.wait(READABLE, left)
         try:
             if self._has_left_over:
                 self._read_left_over()
@@ -324,6 +328,8 @@ class Http1Carrier(Carrier):
         http = self._http
         reusable = http.is_idle and not (self.wire.ended or self._is_mute)
         self._current = None
+        if is_forwarded(exchange.request):
+            self._answered = time.monotonic()
         self.owner.leave(exchange, reusable=reusable, keep_alive=http.keep_alive_timeout)
         if self.is_lost:
             self.part()

@@ -22,6 +22,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from pool_manager.runtimes.encrypting import Encryption
+
 # Waits until one of some sockets is ready, for so many seconds; raises where that is no longer of use.
 Wait: TypeAlias = Callable[[Sequence[socket.socket], int, float | None], Sequence[tuple[socket.socket, int]]]
 
@@ -172,80 +174,35 @@ class Wire:
 
 
 class TlsWire(Wire):
-    """A socket with TLS above it, whose handshake is done by `shake_hands`."""
+    """A socket with TLS above it, whose handshake is done."""
 
-    def __init__(
-        self, sock: socket.socket, tls: ssl.SSLObject, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO
-    ) -> None:
+    def __init__(self, sock: socket.socket, encryption: Encryption) -> None:
         super().__init__(sock)
-        self.tls, self._tls, self._incoming, self._outgoing = tls, tls, incoming, outgoing
-        self._state = threading.Lock()  # around the three; never held while waiting
-
-    def shake_hands(self, wait: Wait) -> None:
-        """
-        Do the handshake.
-
-        Raises:
-            OSError: It cannot be done; ssl.SSLError is one.
-        """
-        while True:
-            try:
-                self._tls.do_handshake()
-                done = True
-            except ssl.SSLWantReadError:
-                done = False
-            except ssl.SSLError:
-                self.send_now(self._outgoing.read())  # the alert that tells the peer why
-                raise
-            left = memoryview(self._outgoing.read())
-            while left:
-                wait((self.sock,), WRITABLE, None)
-                left = left[self.send_now(left) :]
-            if done:
-                break
-            wait((self.sock,), READABLE, None)
-            self._take(self.receive_now())
-        self.alpn = self._tls.selected_alpn_protocol()
-
-    def _take(self, received: bytes | None) -> None:
-        if received:
-            self._incoming.write(received)
-        elif received is not None:
-            self._incoming.write_eof()
+        self.tls, self._encryption = encryption.tls, encryption
+        self.alpn = encryption.tls.selected_alpn_protocol()
+        self._state = threading.Lock()  # around `_encryption`; never held while waiting
 
     def encode(self, data: bytes | memoryview) -> bytes | memoryview:
         """Encrypt *data*."""
         with self._state:
-            if data:
-                self._tls.write(data)
-            return self._outgoing.read()
+            return self._encryption.encrypt(data)
 
     def decode(self, received: bytes) -> bytes:
         """Decrypt what was received."""
-        parts: list[bytes] = []
         with self._state:
-            self._take(received)
-            try:
-                while part := self._tls.read(SIZE):
-                    parts.append(part)
-                self.ended = True
-            except ssl.SSLWantReadError:
-                pass
-            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-                self.ended = True
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            data = self._encryption.decrypt(received)
+            self.ended = self._encryption.ended
+            return data
 
     @property
     def has_reply(self) -> bool:
         """Tell whether there is something to be sent: new keys, or a certificate that was asked for late."""
-        return bool(self._outgoing.pending)
+        return self._encryption.has_to_send
 
     def goodbye(self) -> bytes:
         """Give the close_notify."""
         with self._state:
-            with contextlib.suppress(ssl.SSLError):  # that the peer has not said it yet
-                self._tls.unwrap()
-            return self._outgoing.read()
+            return self._encryption.goodbye()
 
 
 def ready(

@@ -5,7 +5,6 @@ trio, as the engine in `runtimes/in_loops` needs it (`in_loops/port.py`). Import
     loop.py        turns and timers, by one system task
     futures.py     what one task waits for
     transports.py  sockets that read by themselves, with TLS or without
-    encrypting.py  TLS in memory
     dialing.py     from a host and a port to a connection; racing.py and flights.py help
     run.py         what a pool needs of its run
 

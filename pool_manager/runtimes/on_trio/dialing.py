@@ -12,11 +12,12 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import trio
 
-from pool_manager.config import PoolConfig
+from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -27,15 +28,16 @@ from pool_manager.runtimes.addresses import (
     literal,
     refused,
     why,
-    why_no_tls,
 )
 from pool_manager.runtimes.connecting import BUSY, Connector, connected
+from pool_manager.runtimes.encrypting import Encryption
 from pool_manager.runtimes.in_loops.port import Listener
-from pool_manager.runtimes.on_trio.encrypting import Encryption
 from pool_manager.runtimes.on_trio.flights import Flights
 from pool_manager.runtimes.on_trio.loop import TrioLoop
 from pool_manager.runtimes.on_trio.racing import first_to_connect
-from pool_manager.runtimes.on_trio.transports import SIZE, SocketTransport
+from pool_manager.runtimes.on_trio.transports import SocketTransport
+from pool_manager.runtimes.preparing import Conversation, Way, encryption_for, preparing
+from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
 from pool_manager.runtimes.racing import AddressInfo
 
 L = TypeVar("L", bound=Listener)
@@ -46,6 +48,7 @@ class TrioDialer:
 
     def __init__(self, loop: TrioLoop, config: PoolConfig, contexts: tls.ContextCache) -> None:
         self._loop, self._config, self._contexts = loop, config, contexts
+        self._to_proxy: PoolConfig | None = None
         self._connector = Connector(config)
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
         self._builds: Flights[ssl.SSLContext] = Flights()
@@ -55,56 +58,64 @@ class TrioDialer:
         Connect to *address*, and give what listens, with its connection made.
 
         Raises:
-            TransportFailure: A ConnectError that says what failed, with its cause.
+            TransportFailure: A ConnectError that says what failed, with its cause; a ProxyError, if a proxy
+                did not connect us.
         """
-        encryption = await self._encryption_for(address)
-        connection = await self._connect(address)
+        encryption = await self._encryption_for(address, self._config)
+        if self._config.proxy is not None:
+            way = await self._way_by(self._config.proxy, address)
+            try:
+                connection = await self._connect(way.proxy)
+            except TransportFailure as error:
+                raise out_of_reach(error, address) from error
+        else:
+            way = None
+            if self._config.uds is not None:
+                connection = await self._connect_unix(self._config.uds)
+            else:
+                connection = await self._connect(address)
         try:
-            if encryption is not None:
-                await _shake_hands(connection, encryption)
+            last = await _converse(connection, preparing(address, encryption, way))
             listener = make_listener()
-            transport = SocketTransport(self._loop, connection, encryption, listener)
+            transport = SocketTransport(self._loop, connection, last, listener)
             listener.connection_made(transport)
-        except OSError as error:
-            connection.close()
-            raise refused(f"TLS with {address} failed: {why_no_tls(error)}") from error
         except BaseException:
             connection.close()
             raise
         transport.start()
         return listener
 
-    async def _encryption_for(self, address: Address) -> Encryption | None:
+    async def _encryption_for(self, address: Address, config: PoolConfig) -> Encryption | None:
         if address.scheme not in ("https", "wss"):
             return None
-        context = await self._context()
-        try:
-            return Encryption(context, address.tls_name)
-        except (ssl.SSLError, ValueError) as error:  # UnicodeError, for a label too long, is one
-            raise refused(f"TLS cannot ask for the name {address.tls_name!r}: {error}") from error
+        return encryption_for(address, await self._context(config))
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self, config: PoolConfig) -> ssl.SSLContext:
         """Give the context. Where CAs have to be read a thread does it, and the run goes on."""
-        if self._contexts.has(self._config):
-            return tls.offering(self._config, self._contexts)
+        if self._contexts.has(config):
+            return tls.offering(config, self._contexts)
         return await self._builds.join(
-            None,
-            lambda: trio.to_thread.run_sync(
-                tls.offering, self._config, self._contexts, abandon_on_cancel=True
-            ),
+            config,
+            lambda: trio.to_thread.run_sync(tls.offering, config, self._contexts, abandon_on_cancel=True),
         )
 
+    async def _way_by(self, proxy: Proxy, address: Address) -> Way:
+        there, tunnel = way_by(proxy, address)
+        try:
+            if self._to_proxy is None:
+                self._to_proxy = config_for(proxy, self._config)
+            return Way(there, await self._encryption_for(there, self._to_proxy), tunnel)
+        except TransportFailure as error:
+            raise out_of_reach(error, address) from error
+
     async def _connect(self, address: Address) -> socket.socket:
-        if self._config.uds is not None:
-            return await self._connect_unix(self._config.uds)
         check_port(address)
         tried = candidates(address, await self._resolve(address), self._connector)
         try:
-            connection = await first_to_connect(tried, self._tcp)
+            return await first_to_connect(tried, self._tcp)
         except ExceptionGroup as group:
             cause = group.exceptions[0] if len(group.exceptions) == 1 else group
             raise refused(all_refused(address, tried, group.exceptions)) from cause
-        return connection
 
     async def _connect_unix(self, path: str) -> socket.socket:
         try:
@@ -152,20 +163,20 @@ async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
     return await trio.socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
 
 
-async def _shake_hands(connection: socket.socket, encryption: Encryption) -> None:
-    """Do the handshake; raises OSError, of which ssl.SSLError is one."""
-    received: bytes | None = None
-    done = False
-    while not done:
-        try:
-            done = encryption.greet(received)
-        except ssl.SSLError:
-            with contextlib.suppress(OSError):
-                connection.send(encryption.to_send())  # the alert that tells the peer why
-            raise
-        await _send(connection, encryption.to_send())
-        if not done:
-            received = await _receive(connection)
+async def _converse(connection: socket.socket, talk: Conversation) -> Encryption | None:
+    """Have a conversation; give what it returns."""
+    try:
+        data, wanted = next(talk)
+        while True:
+            try:
+                await _send(connection, data)
+                received = await _receive(connection, wanted) if wanted else b""
+            except OSError as error:
+                data, wanted = talk.throw(error)
+            else:
+                data, wanted = talk.send(received)
+    except StopIteration as end:
+        return cast("Encryption | None", end.value)
 
 
 async def _send(connection: socket.socket, data: bytes) -> None:
@@ -176,11 +187,8 @@ async def _send(connection: socket.socket, data: bytes) -> None:
             rest = rest[connection.send(rest) :]
 
 
-async def _receive(connection: socket.socket) -> bytes:
+async def _receive(connection: socket.socket, size: int) -> bytes:
     while True:
         await trio.lowlevel.wait_readable(connection)
         with contextlib.suppress(BlockingIOError):
-            received = connection.recv(SIZE)
-            if not received:
-                raise ConnectionResetError
-            return received
+            return connection.recv(size)

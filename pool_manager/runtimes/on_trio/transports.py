@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import trio
 
+from pool_manager.runtimes.encrypting import Encryption
 from pool_manager.runtimes.in_loops.port import Listener
-from pool_manager.runtimes.on_trio.encrypting import Encryption
 from pool_manager.runtimes.on_trio.futures import TrioFuture
 from pool_manager.runtimes.on_trio.loop import TrioLoop
 
