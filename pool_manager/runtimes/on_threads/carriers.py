@@ -87,8 +87,13 @@ class Carrier(ABC):
     def glance(self) -> None:  # noqa: B027 - only where there are others to read for
         """Read what is there, if nobody else does: it may concern those who wait for a connection."""
 
-    def quit(self) -> None:  # noqa: B027 - as above
-        """Know that this thread, which has begun no request, is gone: it may have been interrupted."""
+    @abstractmethod
+    def quit(self, exchange: Exchange) -> None:
+        """
+        Know that *exchange*, which holds nothing any more, is gone; it may have been interrupted anywhere.
+
+        The socket of a connection that is lost is closed, unless a thread uses it, which will.
+        """
 
     @abstractmethod
     def begin(self, exchange: Exchange) -> None:
@@ -140,10 +145,6 @@ class Carrier(ABC):
         """Close the connection; requests still out fail. From any thread; never waits; safe to repeat."""
 
     @abstractmethod
-    def tidy(self) -> None:
-        """Close the socket of a connection that is lost, unless a thread uses it, which will."""
-
-    @abstractmethod
     def disown(self) -> None:
         """Let the socket go in a forked child, without a byte on the wire."""
 
@@ -165,6 +166,7 @@ class Carrier(ABC):
                 self.owner.parted(self)
         except BaseException:
             self.wire.close()
+            self.owner.parted(self)
             raise
 
 

@@ -15,7 +15,7 @@ import os
 import random
 import threading
 import time
-from _thread import allocate_lock, get_ident
+from _thread import LockType, allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar, cast
@@ -39,6 +39,7 @@ from pool_manager.runtimes.on_threads.dialing import Dialer, DialGivenUp
 from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.http1 import Http1Carrier
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
+from pool_manager.runtimes.on_threads.jobs import work_off
 from pool_manager.runtimes.on_threads.tracing import Tracer
 from pool_manager.runtimes.on_threads.upgraded import UpgradedStream
 from pool_manager.runtimes.on_threads.uploading import upload
@@ -76,7 +77,7 @@ class ThreadsEngine:
         self._holder = 0  # the thread that makes a move just now
         self._late: deque[Callable[[], object]] = deque()  # moves of finalisers that interrupted another
         self._book = self._new_book()
-        self._dials: dict[Connection, None] = {}
+        self._dials: dict[Connection, LockType] = {}  # each with a lock that is taken by who dials
         self._carriers: dict[Carrier, None] = {}  # whose sockets are open
         self._queue: dict[Waiter, None] = {}  # who waits for a connection
         self._keeper: Waiter | None = None  # who of them does what is due meanwhile
@@ -85,7 +86,7 @@ class ThreadsEngine:
 
     def stats(self) -> EngineStats:
         """How things stand now."""
-        return self._decide(self._book, Scheduler.stats)
+        return self._decide(None, Scheduler.stats)
 
     # Requests
 
@@ -175,17 +176,19 @@ class ThreadsEngine:
         if self._pid != os.getpid():  # a child that was forked behind Python's back
             self.disown()
             self._begin_anew()
-        self._decide(self._book, _ask, exchange, key, self.now(), number)
+        self._decide(None, _ask, exchange, key, self.now(), number)
 
     def _give_back(self, exchange: Exchange) -> None:
         """Leave, from whichever state: the one way out for errors, timeouts and interrupts."""
+        if exchange.waiter is not None:
+            self._leave_queue(exchange.waiter)
         if exchange.started:
             exchange.close()
         elif exchange.ticket is not None and exchange.book is not None:
             connection = exchange.ticket.connection
             self.tell(exchange.book, Scheduler.leave, exchange.ticket, self.now(), used=False)
             if connection is not None:
-                cast(Carrier, connection.carrier).quit()
+                cast(Carrier, connection.carrier).quit(exchange)
 
     def leave(self, exchange: Exchange, *, reusable: bool = True, keep_alive: float | None = None) -> None:
         """Give the ticket of *exchange* back. Never waits; safe to repeat."""
@@ -228,6 +231,8 @@ class ThreadsEngine:
 
     def _judge(self, book: Scheduler, exchange: Exchange) -> float | None:
         """Give for how long to sleep (None: for ever); raises if that was long enough."""
+        if book is not self._book:  # it was given up while this thread waited for the lock
+            return 0.0
         ticket, request, now = cast(Ticket, exchange.ticket), exchange.request, self.now()
         due = book.deadlines.next
         if now >= due:
@@ -248,7 +253,11 @@ class ThreadsEngine:
         return None if left == math.inf else left
 
     def _leave_queue(self, waiter: Waiter) -> None:
-        """Wait no longer; somebody else keeps the time now, who came last: he will be here for longest."""
+        """
+        Wait no longer; somebody else keeps the time now, who came last: he will be here for longest.
+
+        Safe to repeat, also where it was broken off.
+        """
         self._queue.pop(waiter, None)
         if self._keeper is None or self._keeper is waiter:
             self._keeper = None
@@ -288,13 +297,13 @@ class ThreadsEngine:
 
     def _decide(
         self,
-        book: Scheduler,
+        book: Scheduler | None,
         move: Callable[Concatenate[Scheduler, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
         """
-        Make a move under the lock, and carry out what follows from it.
+        Make a move under the lock, on *book* or the one that is in use then; carry out what follows from it.
 
         Where a move is broken off in its middle, by an interrupt, nobody knows how things stand: all that
         this scheduler knows of is closed, and another one begins.
@@ -305,6 +314,8 @@ class ThreadsEngine:
         effects: list[Effect] = []
         try:
             with self._lock:
+                if book is None:
+                    book = self._book
                 try:
                     self._holder = here
                     return move(book, *args, **kwargs)
@@ -313,15 +324,20 @@ class ThreadsEngine:
                 except BaseException:
                     effects = self._start_over(book)
                     raise
-                finally:
-                    if book.effects:
-                        effects += book.take_effects()
+                finally:  # without a call: in a call an interrupt may strike
+                    effects += book.effects
+                    del book.effects[:]
                     self._holder = 0
         finally:
-            if effects:
-                self._carry_out(book, effects)
-            while self._late:
-                self._late.popleft()()
+            if effects and book is not None:
+                # All of it may be done twice, and is, if an interrupt strikes.
+                try:
+                    self._carry_out(book, effects)
+                except BaseException:
+                    self._carry_out(book, effects)
+                    raise
+            if self._late:
+                work_off(self._late)
 
     def _start_over(self, book: Scheduler) -> list[Effect]:
         """Give up a scheduler; who waits will ask the next one, and what is out on its connections fails."""
@@ -335,14 +351,9 @@ class ThreadsEngine:
         return [Close(carrier.connection) for carrier in [*self._carriers] if carrier.book is book]
 
     def _carry_out(self, book: Scheduler, effects: list[Effect]) -> None:
-        """Do what was decided. All of it may be done twice, and is, if an interrupt strikes."""
-        try:
-            for effect in effects:
-                self._do(book, effect)
-        except BaseException:
-            for effect in effects:
-                self._do(book, effect)
-            raise
+        """Do what was decided. Safe to repeat, also where it was broken off."""
+        for effect in effects:
+            self._do(book, effect)
 
     def _do(self, book: Scheduler, effect: Effect) -> None:
         match effect:
@@ -350,9 +361,10 @@ class ThreadsEngine:
                 if ticket.waiter is not None:
                     cast(Waiter, ticket.waiter).wake()
             case Dial(connection):
-                if connection not in self._dials and connection.phase is Phase.DIALING:
-                    self._dials[connection] = None
-                    self._start_dial(book, connection)
+                if connection.phase is Phase.DIALING:
+                    turn = self._dials.setdefault(connection, allocate_lock())
+                    if not turn.locked():
+                        self._start_dial(book, connection, turn)
             case Close(connection):
                 self._dials.pop(connection, None)  # it finds out by itself
                 if connection.carrier is not None:
@@ -360,17 +372,19 @@ class ThreadsEngine:
 
     # Dials
 
-    def _start_dial(self, book: Scheduler, connection: Connection) -> None:
+    def _start_dial(self, book: Scheduler, connection: Connection, turn: LockType) -> None:
         """Dial in a thread: a dial belongs to the pool, and goes on without who caused it (rule 4)."""
         host = connection.origin.key.host
-        dial = functools.partial(self._dial, book, connection)
+        dial = functools.partial(self._dial, book, connection, turn)
         try:
             threading.Thread(target=dial, name=f"pool_manager: dials {host}", daemon=True).start()
         except RuntimeError:  # there are too many, or the interpreter is about to end
             dial()
 
-    def _dial(self, book: Scheduler, connection: Connection) -> None:
+    def _dial(self, book: Scheduler, connection: Connection, turn: LockType) -> None:
         """Open *connection*; whether somebody still wants it is for the scheduler to say."""
+        if not turn.acquire(blocking=False):  # who started this was interrupted, and has started another
+            return
         scheme, host, port, server_name, _ = connection.origin.key
         failure = TransportFailure("ConnectError", f"{host}:{port} closed the connection at once")
         carrier = None
@@ -390,8 +404,8 @@ class ThreadsEngine:
             failure = TransportFailure("ConnectError", f"cannot connect to {host}:{port}: {error!r}")
             failure.__cause__ = error
         finally:
-            self._dials.pop(connection, None)
             self._dial_ended(book, connection, carrier, failure)
+            self._dials.pop(connection, None)
 
     def _carrier_on(self, wire: Wire, book: Scheduler, connection: Connection) -> Carrier:
         """Choose by ALPN, or by prior knowledge."""

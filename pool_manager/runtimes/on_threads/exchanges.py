@@ -195,8 +195,7 @@ class Exchange:
         if carrier is not None:
             if not self.left:
                 carrier.abandon(self, in_passing=in_passing)
-            if carrier.is_lost:  # an interrupt may have struck where its socket was to be closed
-                carrier.tidy()
+            carrier.quit(self)  # an interrupt may have struck where this was to be done
         if not self.is_over:
             self.failure = TransportFailure("ReadError", "the answer was closed")
         self._parts.clear()

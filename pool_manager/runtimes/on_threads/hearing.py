@@ -117,8 +117,8 @@ class Hearing(Stepwise):
             self.http.credit(event.stream, event.size - len(event.data))
 
     def _end(self, exchange: Exchange) -> None:
-        del self.exchanges[exchange.stream]
         exchange.end()
+        del self.exchanges[exchange.stream]
         if exchange in self.uploading:  # RFC 9113, 8.1: the answer does not depend on the rest
             self.uploading.discard(exchange)
             self.http.reset(exchange.stream)
@@ -140,18 +140,26 @@ class Hearing(Stepwise):
         self.readers.wake(exchange)
 
     def fail_all(self, failure: TransportFailure) -> None:
-        """Fail the exchanges that are not over, each with an error of its own."""
-        exchanges = [*self.exchanges.values()]
+        """
+        Fail the exchanges that are not over, each with an error of its own.
+
+        Safe to repeat, also where it was broken off. Who sleeps and is not noted any more looks for itself.
+        """
+        for exchange in (*self.exchanges.values(), *self.placeless):
+            self.fail(exchange, failure)
+            self.note(exchange)
+        for exchange in self.exchanges.values():
+            self.reports.append(functools.partial(self.owner.leave, exchange))
         self.exchanges.clear()
         self.resetting.clear()
         self.uploading.clear()
-        for exchange in (*exchanges, *self.placeless):
-            own = TransportFailure(failure.kind, str(failure))
-            own.__cause__ = failure.__cause__
-            exchange.fail(own)
-            self.note(exchange)
-        for exchange in exchanges:
-            self.reports.append(functools.partial(self.owner.leave, exchange))
+        self.readers.wake_all()
+
+    def fail(self, exchange: Exchange, failure: TransportFailure) -> None:
+        """Fail *exchange*, unless it is over, with an error of its own."""
+        own = TransportFailure(failure.kind, str(failure))
+        own.__cause__ = failure.__cause__
+        exchange.fail(own)
 
     def check_life(self) -> None:
         """

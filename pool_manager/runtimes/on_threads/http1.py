@@ -58,27 +58,41 @@ class Http1Carrier(Carrier):
 
     def is_fresh(self) -> bool:
         """Tell whether the server has kept silent: what comes unasked is given to nobody (rule 12)."""
-        wire = self.wire
-        if self._answered and (left := self._answered + SETTLING_TIME - time.monotonic()) > 0:
-            wire.wait(READABLE, left)
+        silent = False
         try:
-            if self._has_left_over:
-                self._read_left_over()
-            if not self._has_left_over:
-                received = wire.receive_now()
-                # TLS may have had something to say to itself.
-                if received is None or not (wire.decode(received) or wire.ended):
-                    return True
+            silent = self._is_silent()
         except OSError:
             pass
-        self.lose()
-        self.close()
-        return False
+        finally:
+            if not silent:  # an interrupt may have lost what was read: `quit` closes it
+                self.is_lost = True
+        if not silent:
+            self.lose()
+            self.close()
+        return silent
+
+    def _is_silent(self) -> bool:
+        if self._answered and (left := self._answered + SETTLING_TIME - time.monotonic()) > 0:
+            self.wire.wait(READABLE, left)
+        if self._has_left_over:
+            self._read_left_over()
+            if self._has_left_over:
+                return False
+        received = self.wire.receive_now()
+        # TLS may have had something to say to itself.
+        return received is None or not (self.wire.decode(received) or self.wire.ended)
+
+    def quit(self, exchange: Exchange) -> None:
+        """Close a connection that is lost, unless another uses it."""
+        if self.is_lost and not self._is_reading and self._current in {exchange, None}:
+            self._current = None
+            self.lose()
+            self.part()
 
     def begin(self, exchange: Exchange) -> None:
         """Write the head, and a body that is short together with it."""
-        self._current = exchange
         exchange.start(self)
+        self._current = exchange  # only now: who was not started does not clear it
         try:
             data = self._head(exchange.request)
         except TransportFailure:
@@ -189,11 +203,6 @@ class Http1Carrier(Carrier):
         else:
             self.wire.cut()
 
-    def tidy(self) -> None:
-        """Close the socket if nobody uses it."""
-        if self._current is None:
-            self.part()
-
     def disown(self) -> None:
         """Let the socket go."""
         self.is_lost, self._current = True, None
@@ -294,12 +303,13 @@ class Http1Carrier(Carrier):
 
     def _is_worth_reading(self, exchange: Exchange) -> bool:
         return (
-            not (exchange.is_over or self.is_lost or self._switched or self._is_awaited)
+            not (exchange.is_over or self.is_lost or self._switched or self._is_awaited or self._unsent)
             and bool(exchange.status and exchange.written)
             and is_worth_reading(self._http)
         )
 
     def _drain(self, exchange: Exchange, seconds: float) -> None:
+        self._is_awaited = True  # once only: an interrupt may lose what is read
         until, room = time.monotonic() + seconds, MAX_DRAINED
         with contextlib.suppress(OSError):
             while self._current is exchange and room > 0:

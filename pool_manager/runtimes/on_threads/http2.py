@@ -8,8 +8,10 @@ The others sleep. Who leads goes on until its own answer has something new or it
 of those who sleep leads.
 Rule 3: one thread at a time sends, for all: who finds it at it leaves its frames to it. What the socket does
 not take stays, and is sent by whoever leads or has more to send.
-Rule 4: an interrupt in the middle of a step, or of sending, leaves nobody able to tell how things stand: the
+Rule 4: an interrupt in the middle of a step, of sending, or of reading (from the call that takes bytes off
+the socket to the end of the step that takes them in) leaves nobody able to tell how things stand: the
 connection is given up. While a thread sleeps or waits for the socket it does no harm.
+Rule 5: whoever comes to wait on a connection that is lost learns so, whatever became of the news for it.
 """
 
 from __future__ import annotations
@@ -86,10 +88,10 @@ class Http2Carrier(Hearing):
         if self.readers.leader is None and not self.is_lost:
             self._read_as(object(), 0.0)
 
-    def quit(self) -> None:
-        """Lead no more."""
-        if self.readers.leader_thread == get_ident() != self.holder:
-            self.step(self._quit, None)
+    def quit(self, exchange: Exchange) -> None:
+        """Lead and wait no more, and leave no socket open that nobody uses."""
+        if (self.is_lost or self.readers.misses(exchange)) and self.holder != get_ident():
+            self.step(self._quit, exchange)
 
     def begin(self, exchange: Exchange) -> None:
         """Start a stream; a body that is short goes along."""
@@ -163,7 +165,7 @@ class Http2Carrier(Hearing):
                 if seconds is not None and not exchange.news:
                     left = until - time.monotonic()
         finally:
-            # Also if nobody leads: it may have been this one's turn, which had something else to do.
+            # Also if others wait and nobody leads: it may have been this one's turn, which has news.
             if self.readers.concern(exchange):
                 self.step(self._resign, exchange)
         exchange.news = False
@@ -188,11 +190,6 @@ class Http2Carrier(Hearing):
             self.owner.later(self.close)
             return
         self.step(self._shut)
-
-    def tidy(self) -> None:
-        """Close the socket if nobody uses it."""
-        if self.holder != get_ident():
-            self.step(self._close_if_unused)
 
     def disown(self) -> None:
         """Let the socket go."""
@@ -253,6 +250,8 @@ class Http2Carrier(Hearing):
 
     def _join(self, exchange: Exchange) -> Role:
         """Lead if nobody does; else be woken when there is news, or when it is one's turn to lead."""
+        if self.is_lost:
+            self.fail(exchange, closed())
         if exchange.news or exchange.is_over:
             exchange.news = True
             return Role.NONE
@@ -301,8 +300,21 @@ class Http2Carrier(Hearing):
 
     def give_up(self, failure: TransportFailure) -> None:
         """The connection cannot go on."""
-        if self.is_lost:
-            return
+        if not self.is_lost:
+            self._lose(failure)
+
+    def give_up_interrupted(self) -> None:
+        """
+        This thread was interrupted in a step, or while it sent or read: it does no more on the socket.
+
+        It may have been about to give the connection up, or to close it: that is done from its beginning.
+        """
+        self.readers.quit(None)
+        if self._sender == get_ident():
+            self._sender = 0
+        self._lose(TransportFailure("ReadError", "a thread was interrupted on the connection"))
+
+    def _lose(self, failure: TransportFailure) -> None:
         self.is_lost = True
         self.tell(Scheduler.lost)
         self.fail_all(failure)
@@ -310,33 +322,32 @@ class Http2Carrier(Hearing):
             self.wire.cut()
         self._close_if_unused()
 
-    def give_up_interrupted(self) -> None:
-        """This thread was interrupted in a step, or while it sent: it does nothing on the socket any more."""
-        self.readers.quit(None)
-        if self._sender == get_ident():
-            self._sender = 0
-        self.give_up(TransportFailure("ReadError", "a thread was interrupted on the connection"))
-        self._close_if_unused()
-
     # Writing
 
     def _flush(self) -> None:
         """Send what is to be sent, of all threads, as far as the socket takes it."""
-        while (self._out or self.http.has_data_to_send) and not self._sender:
-            try:
-                data = self.step(self._begin_to_send)
-                if not data:
-                    return
-                sent = self._send(data)
-                self.step(self._sent, sent)
-            except BaseException:
-                if self._sender == get_ident():  # nobody knows how much was sent
-                    self.step(self.give_up_interrupted)
-                else:  # others may have left theirs to this thread
-                    self._flush()
-                raise
-            if sent < len(data):
-                return
+        try:
+            while self._has_to_send and self._send_once():
+                pass
+        except BaseException:
+            if self._sender == get_ident():  # nobody knows how much was sent
+                self.step(self.give_up_interrupted)
+            elif self._has_to_send:  # others may have left theirs to this thread
+                self._flush()
+            raise
+
+    @property
+    def _has_to_send(self) -> bool:
+        return (bool(self._out) or self.http.has_data_to_send) and not self._sender
+
+    def _send_once(self) -> bool:
+        """Send what there is; False if there is no use in going on."""
+        data = self.step(self._begin_to_send)
+        if not data:
+            return False
+        sent = self._send(data)
+        self.step(self._sent, sent)
+        return sent == len(data)
 
     def _begin_to_send(self) -> bytes | memoryview:
         if self._sender:
@@ -378,30 +389,43 @@ class Http2Carrier(Hearing):
 
     def _read(self, seconds: float | None) -> None:
         """Wait for bytes for so many *seconds*, or less, and take them."""
+        if self._wait_to_read(seconds):
+            try:
+                self._take_in(seconds)
+            except BaseException:  # nobody knows whether bytes were taken off the socket
+                self.step(self.give_up_interrupted)
+                raise
+        elif seconds is None or seconds > 0:
+            self.step(self.check_life)
+        self._flush()
+
+    def _wait_to_read(self, seconds: float | None) -> bool:
+        """Wait, where a call that reads must not: tell whether to make that call."""
+        if seconds is not None and seconds <= 0:
+            return True
+        limit = SLICE if seconds is None else min(seconds, SLICE)
+        if self._out and not (self._is_mute or self._sender):  # the socket was full
+            return bool(self.wire.wait(READABLE | WRITABLE, limit) & READABLE)
+        # A short wait; or that of the main thread, which an interrupt may end: not in a call that reads.
+        return self._may_read_slowly(seconds) or bool(self.wire.wait(READABLE, limit))
+
+    def _may_read_slowly(self, seconds: float | None) -> bool:
+        """Tell whether the kernel waits, in the call that reads."""
+        if self._out and not (self._is_mute or self._sender):
+            return False
+        return (seconds is None or seconds >= SLICE) and get_ident() != threading.main_thread().ident
+
+    def _take_in(self, seconds: float | None) -> None:
+        """Read, and take what came."""
         try:
-            received = self._receive(seconds)
+            received = self.wire.receive(SLICE) if self._may_read_slowly(seconds) else self.wire.receive_now()
         except OSError as error:
             self.step(self.give_up, closed() if self.is_lost else broken(error))
             return
-        if received is None:
-            if seconds is None or seconds > 0:
-                self.step(self.check_life)
-        else:
+        if received is not None:
             self.step(self._feed, received)
-        self._flush()
-
-    def _receive(self, seconds: float | None) -> bytes | None:
-        wire = self.wire
-        if seconds is not None and seconds <= 0:
-            return wire.receive_now()
-        if self._out and not (self._is_mute or self._sender):  # the socket was full
-            happened = wire.wait(READABLE | WRITABLE, SLICE if seconds is None else min(seconds, SLICE))
-            return wire.receive_now() if happened & READABLE else None
-        if (seconds is None or seconds >= SLICE) and get_ident() != threading.main_thread().ident:
-            return wire.receive(SLICE)
-        # A short wait; or that of the main thread, which an interrupt may end: not in a call that reads.
-        is_there = wire.wait(READABLE, SLICE if seconds is None else min(seconds, SLICE))
-        return wire.receive_now() if is_there else None
+        elif seconds is None or seconds > 0:
+            self.step(self.check_life)
 
     def _feed(self, received: bytes) -> None:
         """Take what came, of whichever streams."""

@@ -48,8 +48,13 @@ class Readers:
         return self.leader is not None or bool(self._pollers)
 
     def concern(self, somebody: object) -> bool:
-        """Tell whether *somebody* who goes away has to `resign`: also if nobody leads."""
-        return self.leader is None or self.leader is somebody or somebody in self._sleepers
+        """Tell whether *somebody* who goes away has to `resign`: also if nobody leads of those who wait."""
+        sleepers = self._sleepers
+        return self.leader is somebody or somebody in sleepers or (self.leader is None and bool(sleepers))
+
+    def misses(self, somebody: object) -> bool:
+        """Tell whether *somebody* who is gone, in this thread, has to `quit`."""
+        return self.leader_thread == get_ident() or (self.leader is not somebody and self.concern(somebody))
 
     def lead(self, somebody: object) -> bool:
         """Lead, unless another does."""
@@ -69,8 +74,15 @@ class Readers:
 
     def wake(self, exchange: Exchange) -> None:
         """There is news for *exchange*."""
-        if self._sleepers.pop(exchange, None) is not None and exchange.waiter is not None:
-            exchange.waiter.wake()
+        if exchange in self._sleepers:
+            if exchange.waiter is not None:
+                exchange.waiter.wake()  # first: an interrupt that strikes between must not lose it
+            self._sleepers.pop(exchange, None)
+
+    def wake_all(self) -> None:
+        """Have all look for themselves how things stand."""
+        for sleeper in [*self._sleepers.values()]:
+            self.wake(sleeper)
 
     def resign(self, somebody: object) -> None:
         """Lead no more, and wait no more; the next leads."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from _thread import allocate_lock, get_ident
 from abc import abstractmethod
@@ -15,6 +14,7 @@ from pool_manager.core.origins import Connection
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.guarding import struck
 from pool_manager.runtimes.on_threads.carriers import Carrier, Owner
+from pool_manager.runtimes.on_threads.jobs import work_off
 from pool_manager.runtimes.on_threads.wires import Wire
 
 P = ParamSpec("P")
@@ -64,23 +64,7 @@ class Stepwise(Carrier):
                     self.holder = 0
         finally:
             if self.reports:
-                try:
-                    self._report()
-                except BaseException:
-                    self._report()  # nobody else may come to do it
-                    raise
-
-    def _report(self) -> None:
-        """Tell what there is to tell. Twice, if another thread does so too: each of it may be told twice."""
-        reports = self.reports
-        while True:
-            try:
-                report = reports[0]
-            except IndexError:
-                return
-            report()
-            with contextlib.suppress(ValueError):  # another was faster
-                reports.remove(report)  # only now: an interrupt must not lose it
+                work_off(self.reports)
 
     def tell(self, move: Callable[..., object], *args: object) -> None:
         """Have the scheduler make a move about this connection, after the step."""
