@@ -1,6 +1,7 @@
 """One connection pool for every httpx and httpx2 client of a process."""
 
 from pool_manager.config import Lane, Limits, PoolConfig, Proxy
+from pool_manager.default import default_manager
 from pool_manager.errors import (
     ConfigError,
     LeaseClosed,
@@ -11,7 +12,7 @@ from pool_manager.errors import (
     PoolTimeout,
 )
 from pool_manager.leases import Lease
-from pool_manager.manager import PoolManager, default_manager
+from pool_manager.manager import PoolManager
 from pool_manager.policies import PollingConfig, Retries
 from pool_manager.polling import async_wait_for_status, wait_for_status
 from pool_manager.stats import ManagerStats, PoolStats, RequestRecord

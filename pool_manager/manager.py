@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import importlib.metadata
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-import attrs
 import httpx
 
+from pool_manager.adapting import make_pooled
 from pool_manager.attaching import Attachment, differences, library_of_client
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
-from pool_manager.installing import Installation, install, uninstall
-from pool_manager.leases import Lease, Tenancy, caller
+from pool_manager.installing import Installation, install
+from pool_manager.leases import Lease, caller
 from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
 from pool_manager.policies import Retries
-from pool_manager.pools import StandIn
 from pool_manager.registry import Registry
 from pool_manager.serving import StatsServer
 from pool_manager.stats import ManagerStats
@@ -32,41 +29,6 @@ if TYPE_CHECKING:
     from pool_manager.libraries import Httpx2Like, Httpx2Transport, HttpxLike, HttpxTransport
 
 C = TypeVar("C")
-
-ADAPTERS = "pool_manager.adapters"  # the entry point group
-
-
-class ClientMaker(Protocol):
-    """What an adapter makes clients with; all of it is undone if the SDK cannot be made."""
-
-    def __call__(
-        self, factory: Callable[..., C], /, *, shared: bool = True, beside: object | None = None
-    ) -> C:
-        """
-        Make what *factory* makes, on the pool.
-
-        Args:
-            factory: As for `PoolManager.client`.
-
-            shared: As for `PoolManager.client`.
-
-            beside: A client made before, whose lease it is to live on without giving it back.
-        """
-        ...
-
-
-class Adapter(Protocol):
-    """How one family of SDKs takes a client. Found by the entry point group `pool_manager.adapters`."""
-
-    def serves(self, sdk_class: type) -> bool:
-        """Whether this adapter knows how to make *sdk_class*."""
-        ...
-
-    def make(
-        self, client: ClientMaker, sdk_class: type, args: tuple[object, ...], kwargs: dict[str, object]
-    ) -> object:
-        """Make an instance of *sdk_class* on what *client* makes, the SDK's own defaults kept."""
-        ...
 
 
 class PoolManager:
@@ -311,35 +273,7 @@ class PoolManager:
         Raises:
             ConfigError: No adapter serves this class; says what to do instead.
         """
-        if not isinstance(sdk_class, type):
-            raise ConfigError(f"sdk_class must be a class, not {sdk_class!r}")
-        adapter = next((adapter for adapter in _adapters() if adapter.serves(sdk_class)), None)
-        if adapter is None:
-            raise ConfigError(
-                f"no adapter serves {sdk_class.__module__}.{sdk_class.__qualname__}: give it a client from"
-                " manager.client(...), or attach the httpx client inside it with manager.attach(...)"
-            )
-        terms = Terms(name=sdk_class.__name__)
-        taken: weakref.WeakKeyDictionary[Any, Tenancy] = weakref.WeakKeyDictionary()
-
-        def client(
-            factory: Callable[..., Any], /, *, shared: bool = True, beside: object | None = None
-        ) -> Any:  # noqa: ANN401 - what the factory makes
-            if beside is not None:
-                tenancy = taken[beside]
-                made = self._maker.client_on(tenancy, factory, {})
-            else:
-                made, tenancy = self._maker.client(factory, attrs.evolve(terms, shared=shared), {})
-            taken[made] = tenancy
-            return made
-
-        try:
-            return cast(C, adapter.make(client, sdk_class, args, kwargs))
-        except BaseException:
-            # Half made, an SDK cannot be closed; its async client could not be, here.
-            for tenancy in taken.values():
-                tenancy.close()
-            raise
+        return make_pooled(self._maker, sdk_class, args, kwargs)
 
     def attach(self, client: C, /, *, config: PoolConfig | None = None) -> C:
         """
@@ -457,40 +391,3 @@ class PoolManager:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-@functools.cache
-def _adapters() -> tuple[Adapter, ...]:
-    """Give the adapters that are installed, ours and others': loaded at the first use."""
-    return tuple(entry.load() for entry in importlib.metadata.entry_points(group=ADAPTERS))
-
-
-_DEFAULT = PoolManager()
-
-
-@contextlib.contextmanager
-def replaced_default(stand_in: StandIn | None, make: Callable[[], PoolManager]) -> Generator[PoolManager]:
-    """
-    Have the default manager be as a new one, and then again what it was. For `pool_manager.testing`.
-
-    It stays the same object, since its methods are in other modules under names of their own.
-    What was installed by it meanwhile is undone; closing it is left to the caller.
-
-    Args:
-        stand_in: What makes its engines; None for connections.
-
-        make: Makes the manager whose state it is to have.
-    """
-    before, made = {**vars(_DEFAULT)}, make()
-    made._registry.stand_in = stand_in  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
-    vars(_DEFAULT).update(vars(made))
-    try:
-        yield made
-    finally:
-        vars(_DEFAULT).update(before)
-        uninstall(made._maker)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
-
-
-def default_manager() -> PoolManager:
-    """Give the manager of the whole process, which the functions of the package use."""
-    return _DEFAULT

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from pool_manager.manager import ClientMaker
+from pool_manager.adapting import ClientMaker
 
 _log = logging.getLogger(__name__)
 

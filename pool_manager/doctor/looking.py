@@ -19,7 +19,7 @@ from typing import Final
 
 import attrs
 
-from pool_manager.manager import ADAPTERS, Adapter
+from pool_manager.adapting import ADAPTERS, Adapter
 
 _PATIENCE: Final = 60.0  # seconds for an SDK to be imported
 _TOLD: Final = 200  # characters of somebody's error

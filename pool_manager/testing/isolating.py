@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Final, final
 
 from pool_manager.config import Lane, Limits, PoolConfig
-from pool_manager.manager import PoolManager, replaced_default
+from pool_manager.default import replaced_default
+from pool_manager.manager import PoolManager
 from pool_manager.testing.memory import Server, stand_in
 
 
