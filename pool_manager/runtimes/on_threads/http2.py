@@ -111,6 +111,7 @@ class Http2Carrier(Hearing):
         if exchange.is_over or self._is_mute:
             return len(data)
         if self._out:
+            exchange.news = True  # by the time it waits, the socket may have taken all
             return 0
         taken = self.step(self.http.send_body, exchange.stream, data)
         self._flush()

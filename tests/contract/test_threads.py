@@ -1,0 +1,58 @@
+"""What threads that share an HTTP/2 connection owe one another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pool_manager import PoolConfig, PoolManager
+from pool_manager.runtimes.on_threads.http2 import Http2Carrier
+from pool_manager.runtimes.on_threads.wires import TlsWire
+from tests.support.certificates import Certificates
+from tests.support.hypercorn_server import HypercornServer
+
+PATIENCE = 20.0  # seconds; longer means that it hangs
+
+
+def test_an_upload_waits_for_no_window_where_another_thread_was_sending(
+    h2_server: HypercornServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds another's bytes on their way, which are gone when it comes to wait, goes on at once."""
+    is_sending, may_send, has_sent = threading.Event(), threading.Event(), threading.Event()
+    send_now, wait_to_send, pull = TlsWire.send_now, Http2Carrier.wait_to_send, Http2Carrier.pull
+
+    def send_slowly(wire: TlsWire, data: bytes) -> int:
+        if threading.current_thread() is neighbour and not is_sending.is_set():
+            is_sending.set()
+            assert may_send.wait(PATIENCE)
+        return send_now(wire, data)
+
+    def wait_until_it_is_gone(carrier: Http2Carrier, *args: Any) -> bool:
+        may_send.set()
+        assert has_sent.wait(PATIENCE)
+        return wait_to_send(carrier, *args)
+
+    def note_that_it_is_gone(carrier: Http2Carrier, *args: Any) -> bool:
+        if threading.current_thread() is neighbour:
+            has_sent.set()
+        return pull(carrier, *args)
+
+    def body() -> Iterator[bytes]:
+        yield b"hello"
+
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+    with PoolManager(config) as manager, manager.client(base_url=h2_server.url, timeout=10) as client:
+        client.get("/")
+        neighbour = threading.Thread(target=client.get, args=["/"])
+        monkeypatch.setattr(TlsWire, "send_now", send_slowly)
+        monkeypatch.setattr(Http2Carrier, "wait_to_send", wait_until_it_is_gone)
+        monkeypatch.setattr(Http2Carrier, "pull", note_that_it_is_gone)
+        neighbour.start()
+        assert is_sending.wait(PATIENCE)
+        assert client.post("/echo", content=body()).json()["body_length"] == len(b"hello")
+        assert has_sent.is_set()
+        neighbour.join()
+    assert h2_server.seen().connections == 1
