@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, TypeAlias, cast
 
@@ -26,6 +26,7 @@ from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
 from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
+from pool_manager.intercepting import Seam
 from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
 from pool_manager.registry import Exchange
@@ -58,6 +59,7 @@ class Face:
         self.stream_type = type("PooledStream", (Stream, library.SyncByteStream), {})
         self.async_stream_type = type("PooledStream", (AsyncStream, library.AsyncByteStream), {})
         self.response_type: Any = answer_type(library)
+        self.seam, self.async_seam = Seam(library, is_async=False), Seam(library, is_async=True)
         self._errors: dict[type[errors.PoolError], type[errors.PoolError]] = {
             ours: type(
                 ours.__name__,
@@ -263,9 +265,13 @@ class PoolTransport:
 
     def handle_request(self, request: Any) -> Any:
         """Send a request from a thread; again where that was asked for."""
-        if self.retrier is None:
-            return self._send(request)
-        return self.retrier.send(request, self._send)
+        seam = self.face.seam
+        send = self._by(seam, self._send, request) if seam.is_taken() else self._send
+        return send(request) if self.retrier is None else self.retrier.send(request, send)
+
+    def _by(self, seam: Seam, pooled: Callable[..., Any], request: Any) -> Callable[..., Any]:
+        """Give what sends a request by the tools that are at *seam*."""
+        return functools.partial(seam.send, pooled=pooled, proxy=self._share_for(request.url).config.proxy)
 
     def _send(self, request: Any, *, is_retry: bool = False) -> Any:
         exchange, neutral = self._begin(request, None, is_retry=is_retry)
@@ -284,9 +290,13 @@ class PoolTransport:
 
     def handle_async_request(self, request: Any) -> Awaitable[Any]:
         """Send a request from the running loop, by the pool of that loop; again where that was asked for."""
+        seam = self.face.async_seam
+        send = self._by(seam, self._asend, request) if seam.is_taken() else self._asend
         if self.retrier is None:
-            return self._asend(request)  # not awaited here: a coroutine less for each request
-        return self.retrier.asend(request, self._asend)
+            return cast(
+                "Awaitable[Any]", send(request)
+            )  # not awaited here: a coroutine less for each request
+        return self.retrier.asend(request, send)
 
     async def _asend(self, request: Any, *, is_retry: bool = False) -> Any:
         exchange, neutral = self._begin(request, loops.current(), is_retry=is_retry)

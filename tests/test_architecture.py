@@ -28,7 +28,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pools",),
     ("registry",),
     ("leases",),
-    ("answers", "asking"),
+    ("answers", "asking", "intercepting"),
     ("transports",),
     ("attaching", "making", "polling"),
     ("adapting", "installing", "serving"),
