@@ -8,8 +8,16 @@ from collections.abc import Callable, Generator
 from pool_manager.installing import uninstall
 from pool_manager.manager import PoolManager
 from pool_manager.pools import StandIn
+from pool_manager.registry import Registry
 
 _DEFAULT = PoolManager()
+
+
+def _default_registry() -> Registry:
+    return _DEFAULT._registry  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nobody else's business
+
+
+_default_registry().found_by = _default_registry
 
 
 def default_manager() -> PoolManager:
@@ -31,7 +39,7 @@ def replaced_default(stand_in: StandIn | None, make: Callable[[], PoolManager]) 
         make: Makes the manager whose state it is to have.
     """
     before, made = {**vars(_DEFAULT)}, make()
-    made._registry.stand_in = stand_in  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nobody else's business
+    made._registry.stand_in = stand_in  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - as above
     vars(_DEFAULT).update(vars(made))
     try:
         yield made

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeVar, fi
 import httpx
 
 from pool_manager import losses
+from pool_manager.core.lanes import Lanes
 from pool_manager.errors import LeaseClosed
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Exchange, Registry
@@ -101,8 +102,22 @@ class Tenancy:
         self.retrier: Final = retrier
         self._registry: Final = registry
         self.tenant: Final = tenant
-        registry.take()
+        if not tenant.closed:  # else it is taken when it is used
+            registry.take()
         self._taken = True
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as one that is taken when it is used: in another process it is another lease."""
+        tenant = Tenant(
+            self.tenant.name, self.tenant.lane, str(self.tenant.taken_at),
+            reopens=True, installed=self.tenant.installed, closed=True,
+        )  # fmt: skip
+        return Tenancy, (self._registry, tenant, self.share, self.retrier)
+
+    @property
+    def lanes(self) -> Lanes:
+        """Those of its manager."""
+        return self._registry.lanes
 
     def join(self, *, is_async: bool | None) -> None:
         """
@@ -177,6 +192,10 @@ class Lease:
 
     def __init__(self, tenancy: Tenancy, maker: Maker) -> None:
         self._tenancy, self._maker = tenancy, maker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Stay here: what another process takes cannot be given back by this one's `with`."""
+        raise TypeError(f"{self._tenancy} cannot be pickled: take one in the other process")
 
     @property
     def name(self) -> str:

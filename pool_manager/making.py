@@ -136,7 +136,7 @@ class Maker:
     ) -> PoolTransport:
         """Make a transport; *routes* says whom URL patterns share with, None that the environment does."""
         routes = face.routes(share) if routes is None else routes
-        made = face.transport_type(tenancy, share, self.registry.lanes, routes=routes, owns=owns)
+        made = face.transport_type(tenancy, share, routes=routes, owns=owns)
         made.retrier = retrier
         return made
 

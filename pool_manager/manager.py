@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,7 +63,6 @@ class PoolManager:
         if not name or not isinstance(name, str):
             raise ConfigError(f"name must be a non-empty string, not {name!r}")
         self._registry = Registry(name, lanes)
-        self._lanes = tuple(lanes)
         self._maker = Maker(
             self._registry,
             PoolConfig() if config is None else config,
@@ -72,10 +70,13 @@ class PoolManager:
         )
         self._attached: weakref.WeakKeyDictionary[Any, Attachment] = weakref.WeakKeyDictionary()
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __getstate__(self) -> Maker:
         """Travel as its configuration: in another process it has connections of its own."""
-        remake = functools.partial(PoolManager, limits=self._maker.limits, lanes=self._lanes, name=self.name)
-        return remake, (self._maker.config,)
+        return self._maker
+
+    def __setstate__(self, maker: Maker) -> None:
+        self._registry, self._maker = maker.registry, maker
+        self._attached = weakref.WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<PoolManager {self.name!r}>"

@@ -103,6 +103,8 @@ class Registry:
         guard: Rule 3; a forked child has another.
 
         stand_in: What makes the engines instead, in somebody's tests.
+
+        found_by: What finds its like in another process, if there is one already: the default manager's.
     """
 
     def __init__(self, name: str, lanes: Sequence[Lane]) -> None:
@@ -117,8 +119,13 @@ class Registry:
         self._lingering: deque[Pool] = deque()
         self._closed = False
         self.stand_in: StandIn | None = None
+        self.found_by: Callable[[], Registry] | None = None
         self._in_flight = self._taken = self._returned = self._leaked = 0
         _REGISTRIES.add(self)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as its configuration: another process has pools of its own."""
+        return (self.found_by, ()) if self.found_by else (Registry, (self.name, self.lanes.all))
 
     # Leases
 

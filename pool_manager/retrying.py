@@ -40,6 +40,10 @@ class Retrier:
         self.budgets: Final = Budgets(policy.budget)
         self.lock: Final = threading.Lock()  # guards the budgets: a client may be used by many threads
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as its policy: another process has budgets of its own."""
+        return Retrier, (self.policy,)
+
     def send(self, request: Any, once: Callable[..., Any]) -> Any:
         """Send *request* from a thread, by *once*, which is told whether it was sent before."""
         if riding.current() is not None:

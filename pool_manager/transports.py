@@ -11,6 +11,7 @@ both, and a class of both libraries is refused by others.
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,7 +23,6 @@ import attrs
 from pool_manager import errors, riding
 from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
-from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
 from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
@@ -229,12 +229,15 @@ class PoolTransport:
     face: Face
     retrier: Retrier | None = None  # what sends requests again that failed
 
-    def __init__(
-        self, tenancy: Tenancy, share: Share, lanes: Lanes, *, routes: Mapping[str, Share], owns: bool
-    ) -> None:
-        self._tenancy, self._share, self._lanes, self._owns = tenancy, share, lanes, owns
+    def __init__(self, tenancy: Tenancy, share: Share, *, routes: Mapping[str, Share], owns: bool) -> None:
+        self._tenancy, self._share, self._lanes, self._owns = tenancy, share, tenancy.lanes, owns
         self._routes = self.face.sort(routes)
         self.replaced: Sequence[Any] = ()  # what an attached client had before, closed with it
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as its configuration: in another process it takes a lease there, at its first request."""
+        routes = {pattern.pattern: share for pattern, share in self._routes}
+        return _arrived, (self.face.library.__name__, self._tenancy, self._share, routes, self.retrier)
 
     def _share_for(self, url: object) -> Share:
         for pattern, share in self._routes:
@@ -328,3 +331,13 @@ class PoolTransport:
                 await transport.aclose()
         if self._owns:
             await self._tenancy.aclose()
+
+
+def _arrived(
+    library: str, tenancy: Tenancy, share: Share, routes: Mapping[str, Share], retrier: Retrier | None
+) -> PoolTransport:
+    """Make the transport that a pickle stands for."""
+    face = face_of(importlib.import_module(library))
+    made = face.transport_type(tenancy, share, routes=routes, owns=True)
+    made.retrier = retrier
+    return made

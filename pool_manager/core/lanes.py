@@ -15,6 +15,9 @@ class Lanes:
     """
     The lanes of one manager, in the order in which they were given.
 
+    Attributes:
+        all: As they were given.
+
     Raises:
         ConfigError: Two lanes have the same name, or one is not a `Lane`.
     """
@@ -23,14 +26,15 @@ class Lanes:
         self._by_name: dict[str, Lane] = {}
         if not isinstance(lanes, Iterable):
             raise ConfigError(f"lanes must be a sequence of Lane, not {lanes!r}")
-        for lane in lanes:
+        self.all: Final = tuple(lanes)
+        for lane in self.all:
             if not isinstance(lane, Lane):
                 raise ConfigError(f"lanes must be a sequence of Lane, not of {lane!r}")
             if lane.name in self._by_name or lane.name == DEFAULT:
                 raise ConfigError(f"lanes must have names of their own: {lane.name!r} is taken")
             self._by_name[lane.name] = lane
         # str.endswith takes a tuple: one call for each lane, none where there are no paths.
-        self._suffixes = [(lane.paths, lane.name) for lane in lanes if lane.paths]
+        self._suffixes = [(lane.paths, lane.name) for lane in self.all if lane.paths]
 
     def __getitem__(self, name: str) -> Lane | None:
         """Give the lane of that name; the default one has no limits of its own."""

@@ -116,15 +116,3 @@ def test_workers_of_multiprocessing(h1_server: HypercornServer, certificates: Ce
         assert _ask(h1_server.url) == 200
     CLIENT = None
     assert 2 <= h1_server.seen().connections <= 4
-
-
-def _ask_anew(config: PoolConfig, url: str) -> int:
-    with PoolManager(config) as manager, manager.client(timeout=20) as client:
-        return client.get(url).status_code
-
-
-def test_a_worker_that_is_spawned(plain_server: HypercornServer) -> None:
-    """A config travels to a process that begins anew, which has an equal pool of its own."""
-    config = PoolConfig(trust_env=False, http2=False)
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as workers:
-        assert workers.submit(_ask_anew, config, plain_server.url).result(60) == 200
