@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
+import inspect
+import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import attrs
 
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy
+from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms
 
 C = TypeVar("C")
 
-ADAPTERS: Final = "pool_manager.adapters"  # the entry point group
+_log = logging.getLogger(__name__)
+
+_GROUP: Final = "pool_manager.adapters"  # of entry points, by which others' adapters are found
+# Ours are found by their names: a program that was frozen or bundled has no entry points.
+_OURS: Final = ("stainless", "speakeasy", "fern")
+
+_TRANSPORTS: Final = ("transport", "async_transport")  # how SDKs call an argument that takes one
 
 
 class ClientMaker(Protocol):
     """What an adapter makes clients with; all of it is undone if the SDK cannot be made."""
 
     def __call__(
-        self, factory: Callable[..., C], /, *, shared: bool = True, beside: object | None = None
+        self,
+        factory: Callable[..., C],
+        /,
+        *,
+        shared: bool = True,
+        beside: object | None = None,
+        closes: bool = True,
+        **kwargs: object,
     ) -> C:
         """
         Make what *factory* makes, on the pool.
@@ -34,6 +51,11 @@ class ClientMaker(Protocol):
             shared: As for `PoolManager.client`.
 
             beside: A client made before, whose lease it is to live on without giving it back.
+
+            closes: Whether the SDK, or its user by it, will close it. If not, its first request
+                takes the lease, and the lease goes back without a word when the SDK is collected.
+
+            **kwargs: Arguments of the factory, as for `PoolManager.client`.
         """
         ...
 
@@ -53,9 +75,27 @@ class Adapter(Protocol):
 
 
 @functools.cache
-def adapters() -> tuple[Adapter, ...]:
-    """Give the adapters that are installed, ours and others': loaded at the first use."""
-    return tuple(entry.load() for entry in importlib.metadata.entry_points(group=ADAPTERS))
+def adapters() -> tuple[tuple[str, Adapter], ...]:
+    """
+    Give all adapters and their names, loaded at the first use.
+
+    Those of others come first: whoever ships one for an SDK knows it better than a rule does.
+    One that cannot be loaded is told in the log, and is nobody else's trouble.
+    """
+    return (*_others(), *_ours())
+
+
+def _others() -> Iterator[tuple[str, Adapter]]:
+    for entry in importlib.metadata.entry_points(group=_GROUP):
+        try:
+            yield entry.name, entry.load()
+        except Exception:  # noqa: BLE001 - a package of somebody's, which may fail as it likes
+            _log.exception("the adapter %r (%s) cannot be loaded", entry.name, entry.value)
+
+
+def _ours() -> Iterator[tuple[str, Adapter]]:
+    for name in _OURS:
+        yield name, importlib.import_module(f"pool_manager.adapters.{name}").ADAPTER
 
 
 def make_pooled(
@@ -69,21 +109,28 @@ def make_pooled(
     """
     if not isinstance(sdk_class, type):
         raise ConfigError(f"sdk_class must be a class, not {sdk_class!r}")
-    adapter = next((adapter for adapter in adapters() if adapter.serves(sdk_class)), None)
+    adapter = next((adapter for _, adapter in adapters() if adapter.serves(sdk_class)), None)
     if adapter is None:
         raise ConfigError(
-            f"no adapter serves {sdk_class.__module__}.{sdk_class.__qualname__}: give it a client from"
-            " manager.client(...), or attach the httpx client inside it with manager.attach(...)"
+            f"no adapter serves {sdk_class.__module__}.{sdk_class.__qualname__}: {_recipe(sdk_class)}"
         )
     terms = Terms(name=sdk_class.__name__)
     taken: weakref.WeakKeyDictionary[Any, Tenancy] = weakref.WeakKeyDictionary()
 
-    def client(factory: Callable[..., Any], /, *, shared: bool = True, beside: object | None = None) -> Any:  # noqa: ANN401 - what the factory makes
+    def client(
+        factory: Callable[..., Any],
+        /,
+        *,
+        shared: bool = True,
+        beside: object | None = None,
+        closes: bool = True,
+        **kwargs: object,
+    ) -> Any:  # noqa: ANN401 - what the factory makes
         if beside is not None:
             tenancy = taken[beside]
-            made = maker.client_on(tenancy, factory, {})
+            made = maker.client_on(tenancy, factory, kwargs)
         else:
-            made, tenancy = maker.client(factory, attrs.evolve(terms, shared=shared), {})
+            made, tenancy = maker.client(factory, attrs.evolve(terms, shared=shared, closes=closes), kwargs)
         taken[made] = tenancy
         return made
 
@@ -94,3 +141,29 @@ def make_pooled(
         for tenancy in taken.values():
             tenancy.close()
         raise
+
+
+def _arguments(sdk_class: type) -> list[inspect.Parameter]:
+    try:
+        return [*inspect.signature(sdk_class).parameters.values()]
+    except (TypeError, ValueError):  # no signature, as many classes of C have none
+        return []
+
+
+def _recipe(sdk_class: type) -> str:
+    """Say how to pool an SDK that no adapter serves, as far as its arguments tell."""
+    name = sdk_class.__name__
+    if library_of(sdk_class) is not None:
+        return f"it is a client and not an SDK, make it with manager.client({name}, ...)"
+    for argument in _arguments(sdk_class):
+        annotation = str(argument.annotation)
+        library = "httpx2" if "httpx2" in annotation else "httpx"
+        if argument.name in _TRANSPORTS:
+            return f"give it a transport, {name}({argument.name}=manager.transport({library}), ...)"
+        if "client" in argument.name and "httpx" in annotation:
+            kind = "AsyncClient" if "AsyncClient" in annotation else "Client"
+            return f"give it a client, {name}({argument.name}=manager.client({library}.{kind}), ...)"
+    return (
+        "if it takes an httpx client, give it one from manager.client(...); if it takes none, attach the one"
+        " inside it with manager.attach(...), or have every client pooled with manager.install()"
+    )

@@ -83,7 +83,7 @@ class Tenancy:
     A lease without the ways to make clients: what a transport holds.
 
     A collected, unclosed one is given back, with a `ResourceWarning` that says
-    where it was taken.
+    where it was taken, unless nobody was to close it.
 
     Args:
         registry: Where the pools are.
@@ -159,9 +159,8 @@ class Tenancy:
         if self.tenant.closed or self.tenant.returning:
             return
         self._registry.lose(self.tenant)
-        if self.tenant.installed:
-            return
-        losses.tell(self)
+        if not self.tenant.may_be_lost:
+            losses.tell(self)
 
     def __str__(self) -> str:
         return f"lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"

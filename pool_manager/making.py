@@ -56,6 +56,9 @@ class Terms:
         retries: When to send its requests again; None for not at all.
 
         installed: Whether its client knows nothing of pools: see `Tenant`.
+
+        closes: Whether somebody will close it. Else it is not out before its first request, and
+            may be lost: see `Tenant`.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Terms:
     config: PoolConfig | None = None
     retries: Retries | None = None
     installed: bool = False
+    closes: bool = True
 
 
 @final
@@ -79,7 +83,15 @@ class Maker:
             self.registry.lanes.check(terms.lane)
         private = None if terms.shared else object()
         share = Share(self.checked(terms.config).with_environment(), limits or self.limits, private)
-        tenant = Tenant(terms.name, terms.lane, caller(), reopens, terms.installed)
+        tenant = Tenant(
+            terms.name,
+            terms.lane,
+            caller(),
+            reopens,
+            installed=terms.installed,
+            may_be_lost=terms.installed or not terms.closes,
+            closed=not terms.closes,
+        )
         return Tenancy(self.registry, tenant, share, retrier_of(terms.retries))
 
     def checked(self, config: PoolConfig | None) -> PoolConfig:
@@ -98,7 +110,8 @@ class Maker:
         config, limits = self._settings(face, self.checked(terms.config), kwargs)
         tenancy = self.take(attrs.evolve(terms, config=config), limits, reopens=True)
         try:
-            tenancy.join(is_async=is_async)
+            if terms.closes:
+                tenancy.join(is_async=is_async)
             transport = self._transport_for(face, tenancy, tenancy.share, kwargs, owns=True)
             return factory(transport=transport, **kwargs), tenancy
         except BaseException:

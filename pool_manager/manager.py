@@ -261,8 +261,8 @@ class PoolManager:
         """
         Make an SDK client on the pool, with the SDK's own timeouts, retries and redirects.
 
-        Its `close` gives the lease back. An explicit `http_client=` is used as it is,
-        unpooled: whoever passes one has chosen.
+        Its `close`, or its `with`, gives the lease back; where it has neither, its end does. A client
+        that is passed explicitly is used as it is, unpooled: whoever passes one has chosen.
 
         Args:
             sdk_class: The SDK's class, sync or async: `openai.AsyncOpenAI`, `groq.Groq` ...

@@ -40,7 +40,8 @@ class Tenant:
     lane: str | None
     taken_at: object  # its `str` is a place in somebody's code
     reopens: bool  # a transport's own lease is taken anew when the transport is used after close
-    installed: bool = False  # its client knows nothing of pools: it may be lost, and wait, as without them
+    installed: bool = False  # its client knows nothing of pools: it may wait as without them
+    may_be_lost: bool = False  # nobody is to close it: it goes when it is collected, without a word
     closed: bool = False
     returning: bool = False  # was closed where that had to be put off
     pools: set[Pool] = attrs.field(factory=set)

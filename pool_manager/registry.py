@@ -165,7 +165,8 @@ class Registry:
         Never at once: the finaliser may have interrupted whoever holds a lock that this
         needs, an engine's included. A loop does it at its next turn, threads at the next call.
         """
-        self.defer(lambda: self.shut(self.give_back(tenant, leaked=True)))
+        leaked = not tenant.may_be_lost
+        self.defer(lambda: self.shut(self.give_back(tenant, leaked=leaked)))
         for pool in [*tenant.pools]:
             if pool.runtime.name != "threads":
                 with contextlib.suppress(RuntimeError):  # its loop is over

@@ -1,1 +1,1 @@
-"""One small file for each family of SDKs, made of public names only; found by entry point."""
+"""One small file for each family of SDKs: recognised by what its classes are, and none of them imported."""

@@ -9,16 +9,14 @@ SDK class takes one as `http_client=` and closes it in its own `close`.
 from __future__ import annotations
 
 import functools
-import inspect
-import logging
-import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, cast
 
+from pool_manager.adapters.shapes import arguments, chose, outwards, takes
 from pool_manager.adapting import ClientMaker
 
-_log = logging.getLogger(__name__)
+_ARGUMENT = "http_client"
 
 
 class StainlessAdapter:
@@ -32,14 +30,13 @@ class StainlessAdapter:
         self, client: ClientMaker, sdk_class: type, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         """Make *sdk_class* on a client of its package's own kind, pooled."""
-        if kwargs.get("http_client") is not None:
-            _log.warning("%s has an http_client of its own and is not pooled", sdk_class.__name__)
+        if chose(sdk_class, _ARGUMENT, kwargs):
             return sdk_class(*args, **kwargs)
         factory = _default_client(sdk_class)
         assert factory is not None, "make() is called for classes that it serves"
         own = client(factory, shared=kwargs.get("shared_http_pool") is not False)
-        sdk = sdk_class(*args, **{**kwargs, "http_client": own})
-        if "shared_http_pool" in _arguments(sdk_class):
+        sdk = sdk_class(*args, **{**kwargs, _ARGUMENT: own})
+        if "shared_http_pool" in arguments(sdk_class):
             _keep_copies(sdk, own, functools.partial(client, factory))
         return sdk
 
@@ -74,34 +71,17 @@ def _keep_copies(
     sdk.copy = sdk.with_options = copy
 
 
-@functools.lru_cache(maxsize=256)  # reading signatures takes longer than making the client
+@functools.lru_cache(maxsize=256)
 def _default_client(sdk_class: type) -> Callable[..., Any] | None:
     """Find the package's default client, of the colour that *sdk_class* takes."""
+    if not takes(sdk_class, _ARGUMENT):
+        return None
     for kind in sdk_class.__mro__:  # a subclass of the user's has neither the argument nor the module
-        argument = _arguments(kind).get("http_client")
+        argument = arguments(kind).get(_ARGUMENT)
         if argument is not None:
-            name = (
-                "DefaultAsyncHttpxClient"
-                if "AsyncClient" in str(argument.annotation)
-                else "DefaultHttpxClient"
-            )
-            return _outwards(kind.__module__, name)
-    return None
-
-
-@functools.lru_cache(maxsize=256)
-def _arguments(kind: type) -> Mapping[str, inspect.Parameter]:
-    """Give what the class's own constructor takes; nothing if it has none."""
-    return inspect.signature(kind.__dict__.get("__init__", object.__init__)).parameters
-
-
-def _outwards(module: str, name: str) -> Callable[..., Any] | None:
-    """Look *name* up in *module*, then in each package around it: openai.lib.azure, openai.lib, openai."""
-    while module:
-        found = getattr(sys.modules.get(module), name, None)
-        if found is not None:
-            return cast(Callable[..., Any], found)
-        module = module.rpartition(".")[0]
+            is_async = "AsyncClient" in str(argument.annotation)
+            name = "DefaultAsyncHttpxClient" if is_async else "DefaultHttpxClient"
+            return cast("Callable[..., Any] | None", outwards(kind.__module__, name))
     return None
 
 

@@ -8,7 +8,6 @@ JSON, whatever the modules themselves write.
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import json
 import os
 import subprocess
@@ -19,7 +18,7 @@ from typing import Final
 
 import attrs
 
-from pool_manager.adapting import ADAPTERS, Adapter
+from pool_manager.adapting import Adapter, adapters
 
 _PATIENCE: Final = 60.0  # seconds for an SDK to be imported
 _TOLD: Final = 200  # characters of somebody's error
@@ -66,12 +65,12 @@ def _short(text: str) -> str:
 
 
 def _look_here(names: Sequence[str]) -> Look:
-    adapters = [(entry.name, entry.load()) for entry in importlib.metadata.entry_points(group=ADAPTERS)]
+    found = adapters()  # first, since what is imported next may do anything
     try:
         modules = [importlib.import_module(name) for name in names]
     except BaseException as error:  # noqa: BLE001 - an SDK may raise what it likes, SystemExit included
         return Look(failure=_short(f"{type(error).__name__}: {error}"))
-    for name, adapter in adapters:
+    for name, adapter in found:
         if classes := sorted({found for module in modules for found in _served(module, adapter)}):
             return Look(adapter=name, classes=tuple(classes))
     return Look()

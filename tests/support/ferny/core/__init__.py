@@ -1,0 +1,1 @@
+"""What all of Fern's SDKs have a copy of."""
