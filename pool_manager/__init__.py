@@ -11,11 +11,12 @@ from pool_manager.errors import (
     PoolOverloaded,
     PoolTimeout,
 )
+from pool_manager.histograms import Histogram
 from pool_manager.leases import Lease
 from pool_manager.manager import PoolManager
 from pool_manager.policies import PollingConfig, Retries
 from pool_manager.polling import async_wait_for_status, wait_for_status
-from pool_manager.stats import ManagerStats, PoolStats, RequestRecord
+from pool_manager.stats import ManagerStats, OriginStats, PoolStats, RequestRecord
 
 lease = default_manager().lease
 transport = default_manager().transport
@@ -28,11 +29,13 @@ stats = default_manager().stats
 
 __all__ = [
     "ConfigError",
+    "Histogram",
     "Lane",
     "Lease",
     "LeaseClosed",
     "Limits",
     "ManagerStats",
+    "OriginStats",
     "PollingConfig",
     "PollingTimeout",
     "PoolClosed",

@@ -16,6 +16,11 @@ both may catch `pool_manager.PoolTimeout`. So retry code works unchanged.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pool_manager.stats import PoolStats
+
 __all__ = [
     "ConfigError",
     "LeaseClosed",
@@ -32,7 +37,14 @@ class PoolError(Exception):
 
 
 class PoolTimeout(PoolError):
-    """No connection came free in time. Says what the pool looked like and who held it."""
+    """
+    No connection came free in time. Says what the pool looked like and who held it.
+
+    Attributes:
+        stats: How the pool stood then, as its message says, and more. A copy in another process has none.
+    """
+
+    stats: PoolStats | None = None
 
 
 class PoolOverloaded(PoolError):

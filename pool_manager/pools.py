@@ -142,15 +142,11 @@ class Pool:
             leases=len(tenants),
             lease_names=tuple(tenant.name for tenant in tenants),
             in_flight=self.in_flight,
-            waiting=engine.waiting,
-            connections=engine.connections,
-            requests=self.requests,
+            origins=engine.origins,
             failed=self.failed,
-            opened=engine.opened,
-            reused=engine.reused,
-            dials_failed=engine.dials_failed,
             retried=self.retried,
             replayed=self.replayed,
+            **{**attrs.asdict(engine.total, recurse=False), "requests": self.requests},
         )
 
 

@@ -7,17 +7,54 @@ disturb each other; for a rate take the difference of two snapshots with `since`
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import attrs
 
 from pool_manager.config import PoolConfig
+from pool_manager.histograms import Histogram
 
-__all__ = ["ManagerStats", "PoolStats", "RequestRecord"]
+__all__ = ["ManagerStats", "OriginStats", "PoolStats", "RequestRecord"]
 
-_NAMES_SHOWN = 8  # a message is read by people: the rest is in `lease_names`
+_NAMES_SHOWN: Final = 8  # a message is read by people: the rest is in `lease_names`
 
 Runtime: TypeAlias = Literal["asyncio", "trio", "threads"]
+
+# Why an open connection was closed. A limit (of `Limits`) was reached:
+#   idle       nobody used it for long: `keepalive_expiry`, or what its server said that it waits
+#   age        `max_connection_age`
+#   requests   `max_requests_per_connection`
+#   evicted    it made way: `max_connections`, `max_keepalive_connections`
+#   surplus    another one to the same origin was there sooner
+# Its server, or the network, had enough:
+#   ended      it ended while nobody used it
+#   lost       it ended under a request
+#   suspect    nobody used it, and one beside it was lost
+#   drained    its server takes no more requests (GOAWAY), or does not answer, or no stream is left to number
+#   refused    its server refused streams
+# Or somebody here:
+#   unusable   the last answer ended it (``Connection: close``), or was not read to its end
+#   reset      `PoolManager.reset`
+#   closed     the pool was closed
+CloseCause: TypeAlias = Literal[
+    "idle",
+    "age",
+    "requests",
+    "evicted",
+    "surplus",
+    "ended",
+    "lost",
+    "suspect",
+    "drained",
+    "refused",
+    "unusable",
+    "reset",
+    "closed",
+]
+
+_GROWS: Final = {"grows": True}  # metadata of counters
+_AGE: Final = {"age": True}  # of gauges of which the greatest counts
 
 
 @attrs.frozen(kw_only=True)
@@ -61,33 +98,144 @@ class RequestRecord:
 
 
 @attrs.frozen(kw_only=True)
+class Traffic:
+    """
+    How requests fare on connections: those of one origin in one lane, or several of these together.
+
+    Attributes:
+        connecting: Connections being opened.
+
+        active: Connections that carry a request.
+
+        idle: Connections that wait for one.
+
+        draining: Connections that carry requests, and will be given no other.
+
+        streams: Requests that have a connection; over HTTP/2 many share one.
+
+        waiting: Requests that wait for a connection, or for their lane to let them in.
+
+        oldest_wait: Seconds for which the first of those has waited.
+
+        requests: Counter: requests that asked for a connection.
+
+        queued: Counter: how often one had to wait for it.
+
+        given_up: Counter: of those waits, the ones that ended without a connection: it took too long, the
+            caller went away, or none could be opened.
+
+        opened: Counter: connections opened.
+
+        reused: Counter: requests on a connection that was there already.
+
+        dials_failed: Counter: connections that could not be opened.
+
+        closed: Counter: connections closed, by cause: `CloseCause`.
+
+        queue_time: Counter: how long those waits took.
+
+        connect_time: Counter: how long it took to open a connection, proxies and TLS included.
+
+        connection_age: Counter: how old connections were when they were closed.
+
+        request_time: Counter: how long it took from asking for a connection to giving it back, the answer
+            read. Time for which an event loop stood still does not count.
+    """
+
+    connecting: int = 0
+    active: int = 0
+    idle: int = 0
+    draining: int = 0
+    streams: int = 0
+    waiting: int = 0
+    oldest_wait: float = attrs.field(default=0.0, metadata=_AGE)
+    requests: int = attrs.field(default=0, metadata=_GROWS)
+    queued: int = attrs.field(default=0, metadata=_GROWS)
+    given_up: int = attrs.field(default=0, metadata=_GROWS)
+    opened: int = attrs.field(default=0, metadata=_GROWS)
+    reused: int = attrs.field(default=0, metadata=_GROWS)
+    dials_failed: int = attrs.field(default=0, metadata=_GROWS)
+    closed: Mapping[CloseCause, int] = attrs.field(factory=dict, metadata=_GROWS)
+    queue_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
+    connect_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
+    connection_age: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
+    request_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
+
+    @property
+    def connections(self) -> int:
+        """Connections open."""
+        return self.active + self.idle + self.draining
+
+    def since(self, earlier: Self) -> Self:
+        """Give the same gauges, with the counters counted from *earlier*."""
+        return attrs.evolve(self, **_grown(self, earlier))
+
+
+@attrs.frozen(kw_only=True)
+class OriginStats(Traffic):
+    """
+    One instant of one origin in one lane.
+
+    An origin to which nothing is open keeps its numbers for as long as it is among the hundred last ones.
+
+    Attributes:
+        scheme: "https" ...
+
+        host: The host, IDNA-encoded.
+
+        port: The port.
+
+        lane: The lane's name.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    lane: str
+
+    @property
+    def key(self) -> tuple[str, str, int, str]:
+        """What tells it from others."""
+        return self.scheme, self.host, self.port, self.lane
+
+    @property
+    def url(self) -> str:
+        """The origin: ``https://api.example.com:443``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        lane = "" if self.lane == "default" else f", lane {self.lane}"
+        return f"{self.url}{lane}: {_in_words(self)}"
+
+
+@attrs.frozen(kw_only=True)
 class EngineStats:
     """
     What an engine says of its connections.
 
     Attributes:
-        connections: Open now.
+        origins: Those that it knows.
 
-        waiting: Requests waiting for a connection now.
-
-        opened: Connections that came to carry a request, ever.
-
-        reused: Requests sent on a connection that had carried one before, ever.
-
-        dials_failed: Connections that could not be opened, ever.
+        rest: What is known of no single one, or no longer.
     """
 
-    connections: int = 0
-    waiting: int = 0
-    opened: int = 0
-    reused: int = 0
-    dials_failed: int = 0
+    origins: tuple[OriginStats, ...] = ()
+    rest: Traffic = Traffic()
+
+    @property
+    def total(self) -> Traffic:
+        """All of it together."""
+        return total((*self.origins, self.rest))
 
 
 @attrs.frozen(kw_only=True)
-class PoolStats:
+class PoolStats(Traffic):
     """
     One instant of one pool.
+
+    What it says of connections is the sum over its origins, `requests` excepted: they are counted before it
+    is known where they go.
 
     Attributes:
         number: Which pool of the process it is; counts from 1.
@@ -102,19 +250,11 @@ class PoolStats:
 
         in_flight: Requests being answered, open responses included.
 
-        waiting: Of those, the ones that wait for a connection.
-
-        connections: Connections open.
+        origins: Its origins, those of each lane by themselves.
 
         requests: Counter: requests begun.
 
         failed: Counter: requests that ended in an error.
-
-        opened: Counter: connections opened.
-
-        reused: Counter: requests on a connection that was there already.
-
-        dials_failed: Counter: connections that could not be opened.
 
         retried: Counter: of the requests, those that were sent again since their client asked for that.
 
@@ -126,29 +266,23 @@ class PoolStats:
     leases: int
     lease_names: tuple[str, ...]
     in_flight: int
-    waiting: int
-    connections: int
-    requests: int
-    failed: int
-    opened: int
-    reused: int
-    dials_failed: int
-    retried: int = 0
-    replayed: int = 0
+    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
+    failed: int = attrs.field(default=0, metadata=_GROWS)
+    retried: int = attrs.field(default=0, metadata=_GROWS)
+    replayed: int = attrs.field(default=0, metadata=_GROWS)
     number: int = 0
 
-    def since(self, earlier: PoolStats) -> PoolStats:
-        """Give the same gauges, with the counters counted from *earlier*."""
-        counters = ("requests", "failed", "opened", "reused", "dials_failed", "retried", "replayed")
-        return attrs.evolve(self, **{name: getattr(self, name) - getattr(earlier, name) for name in counters})
+    @property
+    def key(self) -> int:
+        """What tells it from others."""
+        return self.number
 
     def __str__(self) -> str:
         named = ", ".join(self.lease_names[:_NAMES_SHOWN])
         more = f" and {self.leases - _NAMES_SHOWN} more" if self.leases > _NAMES_SHOWN else ""
         return (
-            f"{self.runtime} pool: connections: {self.connections} open;"
-            f" requests: {self.in_flight} in flight, {self.waiting} waiting;"
-            f" held by {named or 'no lease'}{more}"
+            f"{self.runtime} pool: {_in_words(self, in_flight=self.in_flight)}"
+            f"; held by {named or 'no lease'}{more}"
         )
 
 
@@ -170,12 +304,61 @@ class ManagerStats:
     """
 
     name: str
-    pools: tuple[PoolStats, ...]
-    leases_taken: int
-    leases_returned: int
-    leases_leaked: int
+    pools: tuple[PoolStats, ...] = attrs.field(metadata=_GROWS)
+    leases_taken: int = attrs.field(default=0, metadata=_GROWS)
+    leases_returned: int = attrs.field(default=0, metadata=_GROWS)
+    leases_leaked: int = attrs.field(default=0, metadata=_GROWS)
 
     def since(self, earlier: ManagerStats) -> ManagerStats:
-        """Give the same pools, with the manager's counters counted from *earlier*."""
-        counters = ("leases_taken", "leases_returned", "leases_leaked")
-        return attrs.evolve(self, **{name: getattr(self, name) - getattr(earlier, name) for name in counters})
+        """Give the same gauges, with all counters counted from *earlier*; those of a new pool are whole."""
+        return attrs.evolve(self, **_grown(self, earlier))
+
+
+def total(parts: Iterable[Traffic]) -> Traffic:
+    """Give what *parts* say together."""
+    added = Traffic()
+    for part in parts:
+        added = Traffic(**{field.name: _sum(field, added, part) for field in attrs.fields(Traffic)})
+    return added
+
+
+def _sum(field: attrs.Attribute[Any], one: Traffic, another: Traffic) -> Any:  # noqa: ANN401 - of any field
+    values = getattr(one, field.name), getattr(another, field.name)
+    if "age" in field.metadata:
+        return max(values)
+    if isinstance(values[0], Mapping):
+        return {
+            cause: values[0].get(cause, 0) + values[1].get(cause, 0) for cause in {**values[0], **values[1]}
+        }
+    return values[0] + values[1]
+
+
+def _grown(now: Any, earlier: Any) -> dict[str, Any]:  # noqa: ANN401 - two snapshots of one kind
+    """Give the counters of *now*, counted from *earlier*."""
+    return {
+        field.name: _less(getattr(now, field.name), getattr(earlier, field.name))
+        for field in attrs.fields(type(now))
+        if "grows" in field.metadata
+    }
+
+
+def _less(now: Any, earlier: Any) -> Any:  # noqa: ANN401 - of any field
+    if isinstance(now, Histogram):
+        return now.since(earlier)
+    if isinstance(now, Mapping):
+        return {cause: more for cause, number in now.items() if (more := number - earlier.get(cause, 0))}
+    if isinstance(now, tuple):
+        then = {part.key: part for part in earlier}
+        return tuple(part.since(then[part.key]) if part.key in then else part for part in now)
+    return now - earlier
+
+
+def _in_words(traffic: Traffic, in_flight: int | None = None) -> str:
+    """Say how connections and requests stand; what is not there is not mentioned."""
+    states = ("active", "idle", "draining")
+    told = [f"{number} {state}" for state in states if (number := getattr(traffic, state))]
+    opened = f"{traffic.connections} open" + (f" ({', '.join(told)})" if told else "")
+    coming = f", {traffic.connecting} connecting" if traffic.connecting else ""
+    under_way = f"{traffic.streams} on them" if in_flight is None else f"{in_flight} in flight"
+    waited = f" (for up to {traffic.oldest_wait:.1f} s)" if traffic.waiting else ""
+    return f"connections: {opened}{coming}; requests: {under_way}, {traffic.waiting} waiting{waited}"

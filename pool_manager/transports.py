@@ -86,11 +86,18 @@ class Face:
         if isinstance(error, errors.PoolError):
             return self.ours(error)
         if error.kind == "PoolTimeout":
-            waited = f"no connection came free in {request.timeouts.get('pool')} s"
-            stats = pool.stats()
-            then = attrs.evolve(stats, waiting=stats.waiting + 1)  # with the one that has just given up
-            return self.ours(errors.PoolTimeout(f"{waited}: {then}"))
+            return self._timed_out(request.timeouts.get("pool"), pool)
         return cast(Exception, getattr(self.library, error.kind)(redacted(str(error), secrets)))
+
+    def _timed_out(self, seconds: float | None, pool: Pool) -> errors.PoolError:
+        stats = pool.stats()
+        waited = max(stats.oldest_wait, seconds or 0.0)
+        then = attrs.evolve(
+            stats, waiting=stats.waiting + 1, oldest_wait=waited
+        )  # with who has just given up
+        error = self.ours(errors.PoolTimeout(f"no connection came free in {seconds} s: {then}"))
+        cast(errors.PoolTimeout, error).stats = then
+        return error
 
     def stream_failure(self, error: TransportFailure) -> Exception:
         """

@@ -83,5 +83,6 @@ def _table(stats: dict[str, Any]) -> Table:
     for title in _COLUMNS.values():
         table.add_column(title, no_wrap=True, justify="left" if title == "runtime" else "right")
     for pool in stats["pools"]:
+        pool["connections"] = pool["active"] + pool["idle"] + pool["draining"]
         table.add_row(*(str(pool[name]) for name in _COLUMNS))
     return table

@@ -39,14 +39,12 @@ class Dials:
 
     Attributes:
         count: How many there are.
-
-        failed: How many have failed, ever.
     """
 
     def __init__(self, limits: Limits, deadlines: Deadlines[Connection | Origin], rng: random.Random) -> None:
         self._limits, self._deadlines, self._random = limits, deadlines, rng
         self._numbers = itertools.count(1)
-        self.count = self.failed = 0
+        self.count = 0
 
     def is_due(self, origin: Origin, now: float) -> bool:
         """Tell whether to begin one."""

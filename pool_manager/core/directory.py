@@ -10,6 +10,7 @@ from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.origins import Connection, LaneState, Origin, OriginKey
 from pool_manager.core.protocols import Protocols
+from pool_manager.core.snapshots import Ledger
 
 
 class Directory(dict[OriginKey, Origin]):
@@ -22,6 +23,9 @@ class Directory(dict[OriginKey, Origin]):
         protocols: What origins were known to speak when they were last heard of.
 
         deadlines: One that is forgotten has none.
+
+    Attributes:
+        ledger: What was counted of those that are not known.
     """
 
     def __init__(
@@ -32,9 +36,12 @@ class Directory(dict[OriginKey, Origin]):
     ) -> None:
         super().__init__()
         self._lanes, self._protocols, self._deadlines = lanes, protocols, deadlines
+        self.ledger = Ledger()
 
     def __missing__(self, key: OriginKey) -> Origin:
-        origin = self[key] = Origin(key, self._lanes[key.lane], *self._protocols.recall(key))
+        speaks, streams = self._protocols.recall(key)
+        origin = Origin(key, self._lanes[key.lane], speaks, streams, self.ledger.take(key))
+        self[key] = origin
         return origin
 
     def forget(self, origin: Origin) -> None:
@@ -43,6 +50,7 @@ class Directory(dict[OriginKey, Origin]):
             return
         if self.get(origin.key) is origin:  # else it was forgotten, and perhaps met again
             del self[origin.key]
+            self.ledger.put(origin.key, origin.counts)
             self._deadlines.discard(origin)
 
 

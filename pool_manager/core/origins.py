@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 import attrs
 
+from pool_manager.core.counts import Counts
 from pool_manager.core.messages import TransportFailure
 from pool_manager.errors import PoolError
+from pool_manager.stats import CloseCause
 
 
 class OriginKey(NamedTuple):
@@ -182,6 +184,7 @@ class Connection:
     keep_alive: float = math.inf  # seconds for which the server keeps it when idle
     is_listed: bool = False  # in the heap of its origin
     is_suspended: bool = False  # asked whether anybody is there, and not answered yet
+    ending: CloseCause | None = None  # why it takes no new request
     refused: int = 0  # streams that its server refused
 
 
@@ -284,12 +287,15 @@ class Origin:
         watch: The looks at those that wait for a stream, if they may be given another connection.
 
         dial_time: Seconds that the last dial took.
+
+        counts: What it has counted, ever.
     """
 
     key: OriginKey
     lane: LaneState
     speaks: Speaks
     streams: int
+    counts: Counts
     waiters: Queue = attrs.field(factory=Queue)
     unattempted: OrderedDict[Ticket, None] = attrs.field(factory=OrderedDict)
     kept_out: int = 0

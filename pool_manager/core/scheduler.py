@@ -48,10 +48,10 @@ from pool_manager.core.origins import (
 )
 from pool_manager.core.protocols import FIRST_STREAMS, Protocols
 from pool_manager.core.room import Room
+from pool_manager.core.snapshots import Picture
 from pool_manager.core.stock import Stock
 from pool_manager.core.supply import Supply
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
-from pool_manager.stats import EngineStats
 
 
 class Scheduler:
@@ -102,15 +102,9 @@ class Scheduler:
         self.effects.clear()  # others hold on to the list
         return effects
 
-    def stats(self) -> EngineStats:
-        """How things stand now. A connection counts from the end of its dial."""
-        return EngineStats(
-            connections=self._room.size - self._dials.count,
-            waiting=self._waiting,
-            opened=self._stock.opened,
-            reused=self._stock.reused,
-            dials_failed=self._dials.failed,
-        )
+    def picture(self, now: float) -> Picture:
+        """See how things stand now. Changes nothing, and may be asked for in the middle of a move."""
+        return Picture(self._origins.values(), self._origins.ledger, self._lanes.values(), now)
 
     # What requests do
 
@@ -137,14 +131,18 @@ class Scheduler:
         lane = origin.lane
         arrived = next(self._numbers)
         ticket = Ticket(origin, number or arrived, arrived, now, now)
+        if number is None:
+            origin.counts.requests += 1
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
-            if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
-                self.leave(ticket, now)
-                raise self._overloaded()
+            if ticket.connection is None:
+                origin.counts.queued += 1
+                if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
+                    self.leave(ticket, now)
+                    raise self._overloaded()
         else:
-            self._keep_out(ticket)
+            self._keep_out(ticket, now)
         return ticket
 
     def leave(
@@ -179,10 +177,13 @@ class Scheduler:
             return
         if place is Place.LANE:
             self._let_go(ticket)
+            self._waited(ticket, now, given_up=True)
         else:
             if place is Place.CONNECTION:
                 given = ticket.connection
                 assert given is not None
+                if used:
+                    ticket.origin.counts.request_time.add(now - ticket.asked)
                 if self._stock.take_back(given, now, used=used, reusable=reusable, keep_alive=keep_alive):
                     self._offer(given, now)
             else:
@@ -215,7 +216,7 @@ class Scheduler:
         self._protocols.remember(origin)
         self._stock.add(connection, now, multiplexed=multiplexed)
         if origin.oldest_shared():  # rule 7: dials raced, and nobody waits
-            self._stock.close(connection)
+            self._stock.close(connection, now, "surplus")
         else:
             self._offer(connection, now)
         self._settle(origin, now)
@@ -231,8 +232,8 @@ class Scheduler:
         if connection.phase is not Phase.DIALING:
             return
         origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
-        self._dials.failed += 1
-        self._stock.drop(connection)
+        origin.counts.dials_failed += 1
+        self._stock.drop(connection, now, "closed")
         if origin.usable:
             self._dials.back_off(origin, now)
             if origin.speaks is not Speaks.HTTP1:
@@ -273,13 +274,13 @@ class Scheduler:
     def drain(self, connection: Connection, now: float) -> None:
         """Hand the connection out no more; it is closed when the last request has left (rule 10)."""
         if connection.phase is Phase.OPEN:
-            self._stock.drain(connection)
+            self._stock.drain(connection, now, "drained")
             self._settle(connection.origin, now)
 
     def refused(self, connection: Connection, now: float) -> None:
         """Take the news that its server refused a stream; if it does so often, it is drained (rule 11b)."""
         if connection.phase is Phase.OPEN:
-            self._stock.refuse(connection)
+            self._stock.refuse(connection, now)
             self._settle(connection.origin, now)
 
     def lost(self, connection: Connection, now: float) -> None:
@@ -291,8 +292,8 @@ class Scheduler:
         """
         if connection.phase is not Phase.CLOSED:
             if connection.in_use and connection.requests > 1:
-                self._stock.close_idle(connection.origin)
-            self._stock.drop(connection)
+                self._stock.close_idle(connection.origin, now)
+            self._stock.drop(connection, now, "lost" if connection.in_use else "ended")
             self._settle(connection.origin, now)
 
     # What the clock and the owner do
@@ -304,16 +305,16 @@ class Scheduler:
                 self._dials.look(item, now)
                 self._settle(item, now)
             elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
-                self._stock.close(item)
+                self._stock.expire(item, now)
                 self._settle(item.origin, now)
 
     def reset(self, now: float) -> None:
         """Use no connection that is there again: idle ones close, busy ones when they fall idle (rule 18)."""
         for connection in self.connections():
             if connection.phase is Phase.DIALING:
-                self._stock.close(connection)
+                self._stock.close(connection, now, "reset")
             else:
-                self._stock.drain(connection)
+                self._stock.drain(connection, now, "reset")
         for origin in [*self._origins.values()]:
             origin.retry_at = -math.inf
             self._settle(origin, now)
@@ -326,12 +327,13 @@ class Scheduler:
             for ticket in queued:
                 ticket.place, ticket.error = Place.GONE, _closed()
                 ticket.origin.kept_out -= 1
+                self._waited(ticket, now, given_up=True)
                 self.effects.append(Wake(ticket))
                 self._waiting -= 1
         for origin in [*self._origins.values()]:
             self._fail([*origin.waiters], _closed(), now)
         for connection in self.connections():
-            self._stock.close(connection)
+            self._stock.close(connection, now, "closed")
         for origin in [*self._origins.values()]:
             self._settle(origin, now)
 
@@ -341,10 +343,12 @@ class Scheduler:
 
     # Those that wait
 
-    def _keep_out(self, ticket: Ticket) -> None:
+    def _keep_out(self, ticket: Ticket, now: float) -> None:
         """Have *ticket* wait for its lane."""
         origin = ticket.origin
+        origin.counts.queued += 1
         if self._waiting >= self._limits.max_pending:
+            self._waited(ticket, now, given_up=True)
             self._origins.forget(origin)
             raise self._overloaded()
         ticket.place = Place.LANE
@@ -360,8 +364,8 @@ class Scheduler:
         self._waiting -= 1
 
     def _is_one_too_many(self, ticket: Ticket) -> bool:
-        """Tell whether *ticket*, which was let in, has to wait, and not just for the dials under way."""
-        return ticket.place is Place.QUEUE and len(ticket.origin.waiters) > ticket.origin.coming
+        """Tell whether *ticket*, which was let in and waits, does so not just for the dials under way."""
+        return len(ticket.origin.waiters) > ticket.origin.coming
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         """Give a connection to a request that its lane has let in, or a place in the queue."""
@@ -387,6 +391,7 @@ class Scheduler:
     def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
         ticket = origin.waiters.first()
         self._dequeue(ticket, now)
+        self._waited(ticket, now)
         self._stock.hand(connection, ticket, now)
         self.effects.append(Wake(ticket))
 
@@ -400,17 +405,25 @@ class Scheduler:
         self._waiting -= 1
         self._dials.orphan(ticket, now)
 
+    def _waited(self, ticket: Ticket, now: float, *, given_up: bool = False) -> None:
+        """Count a wait that is over."""
+        counts = ticket.origin.counts
+        counts.queue_time.add(now - ticket.asked)
+        counts.given_up += given_up
+
     def _give_up_place(self, ticket: Ticket, now: float, *, dial_too_slow: bool) -> None:
         """Leave the queue; a dial that was too slow ends if others need it: it is replaced (rule 5)."""
         dial = ticket.dial
         self._dequeue(ticket, now)
+        self._waited(ticket, now, given_up=True)
         if dial is not None and dial_too_slow and self._dials.is_needed(dial):
-            self._stock.close(dial)
+            self._stock.close(dial, now, "closed")
 
     def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
         """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
         for ticket in tickets:
             self._dequeue(ticket, now)
+            self._waited(ticket, now, given_up=True)
             ticket.place, ticket.error = Place.GONE, _copy(error)
             self.effects.append(Wake(ticket))
         for ticket in tickets:  # after all of them: who comes in now must not find them waiting
@@ -426,6 +439,7 @@ class Scheduler:
             ticket.arrive(next(self._numbers), now)
             self._admit(ticket, now)
             if ticket.place is Place.CONNECTION:
+                self._waited(ticket, now)
                 self.effects.append(Wake(ticket))
 
     def _overloaded(self) -> PoolOverloaded:
@@ -437,7 +451,7 @@ class Scheduler:
         """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
         origin = connection.origin
         if origin.waiters and self._room.is_needed_elsewhere(connection):
-            self._stock.close(connection)
+            self._stock.close(connection, now, "evicted")
         elif connection.multiplexed:
             origin.list_shared(connection)
             self._serve(origin, now)

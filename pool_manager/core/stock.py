@@ -16,6 +16,7 @@ from pool_manager.core.dials import Dials
 from pool_manager.core.effects import Close, Effect
 from pool_manager.core.origins import Connection, Origin, Phase, Place, Ticket
 from pool_manager.core.room import Room
+from pool_manager.stats import CloseCause
 
 # Rule 11b: refusals after which a connection takes no new stream.
 MAX_REFUSED: Final = 2
@@ -43,11 +44,6 @@ class Stock:
         effects: Where it is noted that one is to be closed.
 
         rng: Where jitter comes from.
-
-    Attributes:
-        opened: How many there were, ever.
-
-        reused: How many requests had one that had carried a request before.
     """
 
     def __init__(
@@ -62,14 +58,14 @@ class Stock:
     ) -> None:
         self._limits, self._room, self._dials = limits, room, dials
         self._deadlines, self._effects, self._random = deadlines, effects, rng
-        self.opened = self.reused = 0
 
     # How one comes and is handed out
 
     def add(self, connection: Connection, now: float, *, multiplexed: bool) -> None:
         """Take a connection that is open."""
         origin = connection.origin
-        self.opened += 1
+        origin.counts.opened += 1
+        origin.counts.connect_time.add(now - connection.begun)
         connection.phase, connection.multiplexed = Phase.OPEN, multiplexed
         connection.opened = connection.idle_since = now
         connection.streams = self._dials.hoped_for(origin) if multiplexed else 1
@@ -83,15 +79,15 @@ class Stock:
         while origin.idle:
             connection = next(reversed(origin.idle))
             if now >= connection.idle_until:
-                self.close(connection)
+                self.expire(connection, now)
             else:
                 self._rouse(connection)
                 return connection
         while (shared := origin.oldest_shared()) is not None:
             if now >= shared.ages and shared.requests:
-                self.drain(shared)
+                self.drain(shared, now, "age")
             elif not shared.in_use and now >= shared.idle_until:
-                self.close(shared)
+                self.expire(shared, now)
             else:
                 return shared
         return None
@@ -107,9 +103,9 @@ class Stock:
         connection.in_use += 1
         connection.requests += 1
         if connection.requests > 1:
-            self.reused += 1
+            connection.origin.counts.reused += 1
         if connection.requests >= self._limits.max_requests_per_connection:
-            self.drain(connection)
+            self.drain(connection, now, "requests")
 
     # How it is given back and kept
 
@@ -126,22 +122,22 @@ class Stock:
         if connection.phase is Phase.OPEN:
             connection.origin.freed += 1
             if not (reusable or connection.multiplexed):
-                self.close(connection)
+                self.close(connection, now, "unusable")
             elif now >= connection.ages:
-                self.drain(connection)
+                self.drain(connection, now, "age")
             elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
-                self.close(connection)  # it was handed out in time, but nobody has used it since
+                self.expire(connection, now)  # it was handed out in time, but nobody has used it since
             else:
                 return True
         elif connection.phase is Phase.DRAINING and not connection.in_use:
-            self.close(connection)
+            self.close(connection, now, "drained")
         return False
 
     def rest(self, connection: Connection, now: float) -> None:
         """Keep *connection* for later; how many are kept is for others to say (rules 6 and 13)."""
         seconds = self._time_left(connection, now)
         if seconds <= 0:
-            self.close(connection)
+            self.expire(connection, now)
             return
         connection.idle_until = now + seconds
         self._room.rest(connection)
@@ -162,37 +158,43 @@ class Stock:
 
     # How it ends
 
-    def refuse(self, connection: Connection) -> None:
+    def refuse(self, connection: Connection, now: float) -> None:
         """Know that its server refused a stream; one that does so often is handed out no more (rule 11b)."""
         connection.refused += 1
         if connection.refused >= MAX_REFUSED:
-            self.drain(connection)
+            self.drain(connection, now, "refused")
 
-    def drain(self, connection: Connection) -> None:
+    def drain(self, connection: Connection, now: float, cause: CloseCause) -> None:
         """Hand *connection* out no more; close it when the last request has left (rule 10)."""
         if connection.phase is not Phase.OPEN:
             return
         self._retire(connection)
-        connection.phase = Phase.DRAINING
+        connection.phase, connection.ending = Phase.DRAINING, cause
         if not connection.in_use:
-            self.close(connection)
+            self.close(connection, now, cause)
 
-    def close_idle(self, origin: Origin) -> None:
+    def close_idle(self, origin: Origin, now: float) -> None:
         """Close the HTTP/1.1 connections of *origin* that nobody holds."""
         for connection in [*origin.idle]:
-            self.close(connection)
+            self.close(connection, now, "suspect")
 
-    def close(self, connection: Connection) -> None:
+    def expire(self, connection: Connection, now: float) -> None:
+        """Have *connection* closed, whose time is over (rule 13)."""
+        self.close(connection, now, "age" if now >= connection.ages else "idle")
+
+    def close(self, connection: Connection, now: float, cause: CloseCause) -> None:
         """Have *connection* closed, or its dial ended."""
-        self.drop(connection)
+        self.drop(connection, now, cause)
         self._effects.append(Close(connection))
 
-    def drop(self, connection: Connection) -> None:
-        """Count *connection* no more: it is closed, or to be closed."""
+    def drop(self, connection: Connection, now: float, cause: CloseCause) -> None:
+        """Count *connection* no more: it is closed, or to be closed, since *cause*, or what came before."""
         if connection.phase is Phase.DIALING:
             self._dials.end(connection)
-        elif connection.phase is Phase.OPEN:
-            self._retire(connection)
+        else:
+            if connection.phase is Phase.OPEN:
+                self._retire(connection)
+            connection.origin.counts.close(connection.ending or cause, now - connection.opened)
         connection.phase = Phase.CLOSED
         self._room.leave(connection)
 

@@ -65,7 +65,7 @@ class Supply:
 
     def evict(self, connection: Connection, now: float) -> None:
         """Close an idle connection for the sake of others, and see to what its origin makes of it."""
-        self._stock.close(connection)
+        self._stock.close(connection, now, "evicted")
         if self._dials.is_due(connection.origin, now):  # they wait for a stream, and the server allows none
             self._room.starve(connection.origin)
         else:

@@ -19,7 +19,7 @@ import httpx
 from pool_manager.core.messages import AsyncResponse, FailureKind, Request, SyncResponse, TransportFailure
 from pool_manager.libraries import kind_of
 from pool_manager.pools import Pool, StandIn
-from pool_manager.stats import EngineStats, RequestRecord
+from pool_manager.stats import EngineStats, RequestRecord, Traffic
 
 Handler: TypeAlias = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
@@ -56,7 +56,8 @@ class _Base:
 
     def stats(self) -> EngineStats:
         """How things stand now."""
-        return EngineStats(connections=len(self._connections), opened=self._opened, reused=self._reused)
+        open_now = len(self._connections)
+        return EngineStats(rest=Traffic(idle=open_now, opened=self._opened, reused=self._reused))
 
     def abandon(self) -> None:
         """Forget the connections."""

@@ -98,6 +98,30 @@ def test_an_idle_connection_expires_by_the_clock_of_the_run(counting_server: Cou
     trio.run(main, clock=clock)
 
 
+def test_any_thread_may_look(silent: str, counting_server: CountingServer) -> None:
+    """A look from another thread goes by the clock of the run, and the run goes on as before."""
+
+    async def main() -> None:
+        async with (
+            PoolManager(PLAIN, limits=Limits(max_connections=1)) as manager,
+            manager.client(httpx.AsyncClient, timeout=None) as client,
+        ):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.get, silent)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                nursery.start_soon(client.get, silent)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                clock.jump(30)
+                (pool,) = (await trio.to_thread.run_sync(manager.stats)).pools
+                assert (1, 1) == (pool.streams, pool.waiting)
+                assert pool.oldest_wait == pytest.approx(30, abs=1)
+                nursery.cancel_scope.cancel()
+            assert 200 == (await client.get(counting_server.url)).status_code
+
+    clock = MockClock()
+    trio.run(main, clock=clock)
+
+
 def test_a_cancel_scope_ends_a_request(silent: str) -> None:
     """`move_on_after` ends a request in time, and its place is somebody else's at once."""
 

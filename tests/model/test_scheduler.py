@@ -245,7 +245,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         scheduler = world.scheduler
         assert not scheduler.connections()
         assert len(scheduler.deadlines) == 0
-        assert scheduler.stats().waiting == scheduler.stats().connections == 0
+        assert world.stats().waiting == world.stats().connections == 0
         assert not world.callers
         phases = {wire.connection.phase for wire in world.wires.values()}
         assert phases <= {Phase.CLOSED}

@@ -13,7 +13,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Place, Queue, Speaks, Ticket
+from pool_manager.stats import OriginStats, Traffic
 
 if TYPE_CHECKING:
     from tests.support.scheduling import Wire, World
@@ -146,9 +149,7 @@ def _counters(world: World) -> None:
     """Counters are what is counted."""
     scheduler = world.scheduler
     origins, lanes = [*scheduler._origins.values()], scheduler._lanes
-    phases = Counter(wire.connection.phase for wire in alive(world))
-    assert scheduler.stats().connections == phases[Phase.OPEN] + phases[Phase.DRAINING]
-    assert scheduler.stats().waiting == sum(caller.waiting for caller in world.callers)
+    _snapshot(world)
     for origin in origins:
         usable = [wire for wire in alive(world, origin.key) if wire.connection.phase is Phase.OPEN]
         assert origin.usable == len(usable)
@@ -159,6 +160,41 @@ def _counters(world: World) -> None:
         assert (origin.dialing_since is not None) == bool(origin.dials)
     for name, lane in lanes.items():
         assert lane.size == sum(wire.key.lane == name for wire in alive(world))
+
+
+def _snapshot(world: World) -> None:
+    """What the scheduler tells of each origin is so, and none is left out that anything was counted of."""
+    told = world.scheduler.picture(world.now).developed()
+    assert told.rest == Traffic()
+    assert {key for key, _ in +world.counted} <= {_key_of(origin) for origin in told.origins}
+    for origin in told.origins:
+        key = _key_of(origin)
+        wires = alive(world, key)
+        phases = Counter(wire.connection.phase for wire in wires)
+        waiting = [caller for caller in world.callers if caller.waiting and caller.key == key]
+        assert origin.connecting == phases[Phase.DIALING]
+        assert origin.active == sum(bool(wire.holders) for wire in wires) - origin.draining
+        assert origin.draining == phases[Phase.DRAINING]
+        assert origin.connections == phases[Phase.OPEN] + phases[Phase.DRAINING]
+        assert origin.streams == sum(len(wire.holders) for wire in wires)
+        assert origin.waiting == len(waiting)
+        assert origin.oldest_wait == max((world.now - caller.asked for caller in waiting), default=0)
+        _counted(world, key, origin)
+
+
+def _counted(world: World, key: OriginKey, origin: OriginStats) -> None:
+    for name in ("requests", "queued", "given_up", "opened", "reused", "dials_failed"):
+        assert getattr(origin, name) == world.counted[key, name], name
+    assert sum(origin.closed.values()) == origin.connection_age.count == world.counted[key, "closed"]
+    assert origin.connect_time.count == origin.opened
+    assert origin.queue_time.count == world.counted[key, "waits"] == origin.queued - origin.waiting
+    assert origin.request_time.count == world.counted[key, "answered"]
+    assert origin.queue_time.sum == pytest.approx(world.waited[key])
+    assert origin.request_time.sum == pytest.approx(world.spent[key])
+
+
+def _key_of(origin: OriginStats) -> OriginKey:
+    return OriginKey(origin.scheme, origin.host, origin.port, origin.host, origin.lane)
 
 
 def _limits(world: World) -> None:

@@ -14,7 +14,7 @@ its own, so that the scheduler's are not believed.
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -24,6 +24,8 @@ from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection, OriginKey, Phase, Place, Speaks, Ticket, Watch
 from pool_manager.core.scheduler import Scheduler
+from pool_manager.errors import PoolOverloaded
+from pool_manager.stats import Traffic
 from tests.support.recount import look, recount, watch
 
 T = TypeVar("T")
@@ -63,10 +65,12 @@ class Wire:
             world.undialed.remove(self)
         if error is not None:
             self.closed = True
+            world.counted[self.key, "dials_failed"] += 1
             world.dial_ended_badly(self)
             world.act(lambda: world.scheduler.dial_failed(self.connection, world.now, error))
             return
         self.open, self.multiplexed, self.opened, self.last_used = True, h2, world.now, world.now
+        world.counted[self.key, "opened"] += 1
         world.dial_times[self.key] = world.now - self.begun
         world.doubtful.pop(self.key, None)
         world.known[self.key] = (Speaks.HTTP2 if h2 else Speaks.HTTP1, world.streams_of(self.key))
@@ -93,6 +97,7 @@ class Wire:
 
     def lose(self) -> None:
         """Have the connection break by itself."""
+        self.world.counted[self.key, "closed"] += self.open
         self.open, self.closed = False, True
         if self.holders and self.given > 1:
             self.world.distrusted = self.key
@@ -137,6 +142,7 @@ class Caller:
 
     def __init__(self, world: World, key: OriginKey, ticket: Ticket, *, again: bool) -> None:
         self.world, self.key, self.ticket, self.again = world, key, ticket, again
+        self.asked = world.now
         self.waiting = True
         self.left = False
         self.wakes = 0
@@ -189,8 +195,13 @@ class Caller:
         world, wire = self.world, self.wire
         own = self.ticket.dial if self.waiting and how.get("dial_too_slow") else None
         world.may_be_closed = None if own is None else world.wires[own]
+        if self.waiting:
+            world.end_wait(self, given_up=True)
         if not self.left and wire is not None:
             wire.holders.remove(self)
+            if how.get("used", True):
+                world.counted[self.key, "answered"] += 1
+                world.spent[self.key] += world.now - self.asked
             world.freed[self.key] += wire.connection.phase is Phase.OPEN
             if not how.get("used", True):
                 wire.given -= 1
@@ -245,6 +256,9 @@ class World:
         self.may_be_closed: Wire | None = None  # a dial that this very step may end
         self.queued: set[Ticket] = set()  # who waited before the last step
         self.freed: Counter[OriginKey] = Counter()  # requests that gave an open connection back
+        self.counted: Counter[tuple[OriginKey, str]] = Counter()  # what `stats` counts
+        self.spent: defaultdict[OriginKey, float] = defaultdict(float)  # seconds, by requests that were sent
+        self.waited: defaultdict[OriginKey, float] = defaultdict(float)  # seconds, by those that had to wait
         self.outgrown: dict[OriginKey, int] = {}  # how many had when one more was worth it (rule 9)
         self.dial_times: dict[OriginKey, float] = {}
         self.watches: dict[OriginKey, Watch] = {}
@@ -262,12 +276,22 @@ class World:
         key = OriginKey(scheme, host, 443, host, lane)
         number = None if again is None else again.ticket.number
         queued = [other for other in self.callers if other.key == key and other.ticket.place is Place.QUEUE]
-        ticket = self.act(lambda: self.scheduler.ask(key, self.now, number), check=False)
+        try:
+            ticket = self.act(lambda: self.scheduler.ask(key, self.now, number), check=False)
+        except PoolOverloaded:
+            for name in ("requests",) * (again is None) + ("queued", "waits", "given_up"):
+                self.counted[key, name] += 1
+            self.check()
+            raise
         caller = Caller(self, key, ticket, again=again is not None)
+        self.counted[key, "requests"] += again is None
         self.callers.append(caller)
         if ticket.place is Place.CONNECTION:
             assert not queued, "a newcomer went past those that wait"
+            caller.waiting = False
             self.give(caller)
+        else:
+            self.counted[key, "queued"] += 1
         self.check()
         return caller
 
@@ -331,6 +355,10 @@ class World:
         self.closing = True
         self.act(lambda: self.scheduler.close(self.now))
 
+    def stats(self) -> Traffic:
+        """Give what the scheduler says of all its connections."""
+        return self.scheduler.picture(self.now).developed().total
+
     # What the runtime does
 
     def act(self, call: Callable[[], T], *, check: bool = True) -> T:
@@ -342,7 +370,8 @@ class World:
             result = call()
         except Exception:
             self.carry_out()
-            self.check()
+            if check:
+                self.check()
             raise
         self.carry_out()
         if check:
@@ -369,13 +398,20 @@ class World:
         assert caller.waiting, "woken though it did not wait"
         caller.wakes += 1
         assert caller.wakes == 1
+        self.end_wait(caller, given_up=caller.ticket.place is not Place.CONNECTION)
         if caller.ticket.place is Place.CONNECTION:
             self.give(caller)
         else:
             assert caller.ticket.place is Place.GONE
             assert caller.ticket.error is not None
-            caller.waiting = False
             self.callers.remove(caller)
+
+    def end_wait(self, caller: Caller, *, given_up: bool) -> None:
+        """Note that a caller waits no longer."""
+        caller.waiting = False
+        self.counted[caller.key, "waits"] += 1
+        self.counted[caller.key, "given_up"] += given_up
+        self.waited[caller.key] += self.now - caller.asked
 
     def give(self, caller: Caller) -> None:
         """Let a caller have its connection; it must be one that it may have."""
@@ -390,9 +426,10 @@ class World:
         assert wire.given < self.limits.max_requests_per_connection
         fresh = wire.holders or not wire.given or wire.last_used == self.now
         assert fresh or self.now < wire.last_used + self.kept_for(wire), "expired"
-        caller.waiting, caller.wire = False, wire
+        caller.wire = wire
         wire.holders.append(caller)
         wire.given += 1
+        self.counted[caller.key, "reused"] += wire.given > 1
         if wire.given >= self.limits.max_requests_per_connection:
             wire.drained = True
         passed = [
@@ -416,6 +453,7 @@ class World:
             if wire in self.undialed:
                 self.undialed.remove(wire)
         assert self.closing or not wire.holders, "closed under a request"
+        self.counted[wire.key, "closed"] += wire.open
         wire.dialing, wire.open, wire.closed = False, False, True
         self.ended.append(wire)
 

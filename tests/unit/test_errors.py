@@ -6,6 +6,7 @@ import asyncio
 import functools
 import importlib.util
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -187,11 +188,19 @@ async def _async_error(client: Any) -> Exception:
 def test_a_pool_timeout_says_how_the_pool_stood(
     tight: PoolManager, library: ModuleType, counting_server: CountingServer
 ) -> None:
-    """A `PoolTimeout` tells how long it waited, the numbers of the pool, and who held it."""
-    assert str(timed_out(tight, library, counting_server)) == (
-        "no connection came free in 0.02 s: threads pool: connections: 1 open;"
-        " requests: 2 in flight, 1 waiting; held by holder, waiter"
+    """A `PoolTimeout` tells how long it waited, the pool's numbers and who held it, and has them all."""
+    error = timed_out(tight, library, counting_server)
+    assert isinstance(error, PoolTimeout)
+    assert str(error) == f"no connection came free in 0.02 s: {error.stats}"
+    assert error.stats is not None
+    assert re.fullmatch(
+        r"threads pool: connections: 1 open \(1 active\); requests: 2 in flight, 1 waiting"
+        r" \(for up to 0\.. s\); held by holder, waiter",
+        str(error.stats),
     )
+    (origin,) = error.stats.origins
+    assert (origin.active, origin.streams, origin.given_up) == (1, 1, 1)
+    assert error.stats.oldest_wait >= 0.02
 
 
 def test_a_queue_timeout_says_so_too(library: ModuleType, counting_server: CountingServer) -> None:

@@ -40,8 +40,8 @@ def test_an_idle_connection_is_used_again(h2: bool) -> None:
     second = pool.request()
     second.want(wire)
     pool.want_no_dial()
-    assert pool.scheduler.stats().reused == 1
-    assert pool.scheduler.stats().opened == 1
+    assert pool.stats().reused == 1
+    assert pool.stats().opened == 1
 
 
 def test_a_connection_in_use_is_not_shared() -> None:
@@ -323,9 +323,9 @@ def test_a_dial_is_hoped_to_serve_a_hundred_at_most() -> None:
     second = pool.want_dial()
     second.finish(h2=True)
     assert second.connection.streams == 100
-    assert pool.scheduler.stats().waiting == 1
+    assert pool.stats().waiting == 1
     second.settings(300)
-    assert pool.scheduler.stats().waiting == 0
+    assert pool.stats().waiting == 0
 
 
 # Rule 4: dials belong to the pool
@@ -395,7 +395,7 @@ def test_a_dial_that_ends_after_it_was_given_up() -> None:
     pool.scheduler.dialed(dial.connection, pool.now, multiplexed=False)
     pool.scheduler.dial_failed(dial.connection, pool.now, TransportFailure("ConnectError", "late"))
     assert not pool.scheduler.take_effects()
-    assert pool.scheduler.stats().opened == pool.scheduler.stats().dials_failed == 0
+    assert pool.stats().opened == pool.stats().dials_failed == 0
 
 
 # Rule 5: who gets the error, and who dials when again
@@ -416,7 +416,7 @@ def test_nothing_usable_fails_all_that_waited_when_the_dial_began() -> None:
     assert len({id(error), *map(id, errors)}) == 4
     assert {str(each) for each in errors} == {"too slow"}
     assert all(each.__cause__ is cause for each in errors)
-    assert pool.scheduler.stats().dials_failed == 1
+    assert pool.stats().dials_failed == 1
 
 
 def test_who_came_after_the_dial_began_is_not_failed() -> None:
@@ -697,7 +697,7 @@ def test_a_new_connection_that_its_request_did_not_use_is_kept(h2: bool) -> None
     wire.want_open()
     later = pool.request()
     later.want(wire)
-    assert pool.scheduler.stats().reused == 0
+    assert pool.stats().reused == 0
 
 
 def test_a_connection_that_went_from_hand_to_hand_is_not_old() -> None:
@@ -1108,7 +1108,7 @@ def test_close(h2: bool) -> None:
     holder.finish()
     pool.close()
     pool.tick()
-    assert pool.scheduler.stats().connections == pool.scheduler.stats().waiting == 0
+    assert pool.stats().connections == pool.stats().waiting == 0
     assert len(pool.scheduler.deadlines) == 0
 
 
@@ -1142,7 +1142,7 @@ def test_too_many_wait(most: int) -> None:
         pool.request()
     with pytest.raises(PoolOverloaded):
         pool.request("b")
-    assert pool.scheduler.stats().waiting == most
+    assert pool.stats().waiting == most
     if waiting:
         waiting.pop().cancel()
         waiting.append(pool.request())
@@ -1157,7 +1157,7 @@ def test_who_waits_for_a_dial_of_its_own_is_not_turned_away() -> None:
         pool.request()
     for _ in range(5):
         pool.want_dial().finish()
-    assert pool.scheduler.stats().waiting == 0
+    assert pool.stats().waiting == 0
 
 
 def test_an_overloaded_lane() -> None:
@@ -1215,7 +1215,7 @@ def test_two_busy_origins_do_not_trade_handshakes() -> None:
             holder.finish()
         holders = waiting[::-1]
     pool.want_no_dial()
-    assert pool.scheduler.stats().opened == 2
+    assert pool.stats().opened == 2
 
 
 @pytest.mark.parametrize("how", ["broken", "fail"])
@@ -1463,7 +1463,7 @@ def test_nothing_is_left_of_one_that_its_lane_kept_out() -> None:
     pool = World(lanes=[Lane("slow", max_in_flight=1)])
     pool.request(lane="slow")
     pool.request("b", "slow").cancel()
-    assert pool.scheduler.stats().waiting == 1
+    assert pool.stats().waiting == 1
 
 
 def test_one_that_is_sent_again_keeps_its_place_when_its_lane_lets_it_in() -> None:

@@ -165,7 +165,7 @@ def full(
     scheduler = pool(http2=h2, max_connections=1, max_streams_per_connection=1, **limits)
     holder = opened(scheduler, "host0", h2=h2)
     waiting = [scheduler.ask(key(f"host{number}" if origins else "host0"), NOW) for number in range(size)]
-    assert scheduler.stats().waiting == size
+    assert scheduler.picture(NOW).developed().total.waiting == size
     return scheduler, holder, waiting
 
 

@@ -16,23 +16,46 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pool_manager import ManagerStats, PoolConfig, PoolManager, PoolStats, RequestRecord
+from pool_manager import (
+    Histogram,
+    ManagerStats,
+    OriginStats,
+    PoolConfig,
+    PoolManager,
+    PoolStats,
+    RequestRecord,
+)
+from pool_manager.core.counts import Times
+from pool_manager.stats import Traffic, total
 from tests.support.counting_server import CountingServer
 from tests.support.hypercorn_server import HypercornServer
 
-POOL_COUNTERS: Final = {"requests", "failed", "opened", "reused", "dials_failed", "retried", "replayed"}
+ORIGIN_COUNTERS: Final = {"requests", "queued", "given_up", "opened", "reused", "dials_failed"}
+POOL_COUNTERS: Final = ORIGIN_COUNTERS | {"failed", "retried", "replayed"}
+TIMES: Final = {"queue_time", "connect_time", "connection_age", "request_time"}
 LEASE_COUNTERS: Final = {"leases_taken", "leases_returned", "leases_leaked"}
 NOWHERE: Final = "http://127.0.0.1:1"  # nobody listens there
 
 numbers = st.integers(0, 1000)
 
 
+def times(*seconds: float) -> Histogram:
+    """Count some times."""
+    counted = Times()
+    for one in seconds:
+        counted.add(one)
+    return counted.frozen()
+
+
 def pool_stats(**fields: object) -> PoolStats:
     """Describe a pool that has done nothing, but for *fields*."""
-    nothing = {"leases": 0, "in_flight": 0, "waiting": 0, "connections": 0} | dict.fromkeys(POOL_COUNTERS, 0)
-    return PoolStats(
-        runtime="threads", config=PoolConfig(), **cast(Any, {"lease_names": ()} | nothing | fields)
-    )
+    nothing = {"leases": 0, "lease_names": (), "in_flight": 0}
+    return PoolStats(runtime="threads", config=PoolConfig(), **cast(Any, nothing | fields))
+
+
+def origin_stats(host: str = "a", **fields: Any) -> OriginStats:
+    """Describe an origin of which nothing is told, but for *fields*."""
+    return OriginStats(scheme="https", host=host, port=443, lane="default", **fields)
 
 
 def manager_stats(**fields: object) -> ManagerStats:
@@ -63,8 +86,8 @@ def test_pool_counters_are_counted_from_earlier(counts: dict[str, tuple[int, int
 
 @given(st.fixed_dictionaries(dict.fromkeys(sorted(LEASE_COUNTERS), st.tuples(numbers, numbers))))
 def test_lease_counters_are_counted_from_earlier(counts: dict[str, tuple[int, int]]) -> None:
-    """`ManagerStats.since` subtracts every counter, and leaves the pools as they are now."""
-    pools = (pool_stats(connections=4),)
+    """`ManagerStats.since` subtracts every counter, and leaves gauges as they are now."""
+    pools = (pool_stats(idle=4),)
     earlier = manager_stats(**{name: before for name, (before, _) in counts.items()})
     now = manager_stats(pools=pools, **{name: before + more for name, (before, more) in counts.items()})
     assert now.since(earlier) == manager_stats(
@@ -72,14 +95,70 @@ def test_lease_counters_are_counted_from_earlier(counts: dict[str, tuple[int, in
     )
 
 
-@pytest.mark.parametrize(("kind", "counters"), [(PoolStats, POOL_COUNTERS), (ManagerStats, LEASE_COUNTERS)])
-def test_documented_counters_are_the_ones_tested(kind: type, counters: set[str]) -> None:
-    """What the documentation calls a counter is a counter here, and nothing else is."""
-    lines = (line.strip() for line in (kind.__doc__ or "").splitlines())
-    assert {line.partition(":")[0] for line in lines if ": Counter: " in line} == counters
+def test_what_is_nested_is_counted_from_earlier() -> None:
+    """Pools, origins, causes and times are counted each from what was before; what is new is whole."""
+
+    def manager(pools: dict[int, dict[str, dict[str, Any]]]) -> ManagerStats:
+        return manager_stats(
+            pools=tuple(
+                pool_stats(
+                    number=number, origins=tuple(origin_stats(host, **has) for host, has in of.items())
+                )
+                for number, of in pools.items()
+            )
+        )
+
+    earlier = manager({1: {"a": {"closed": {"idle": 2, "age": 1}, "queue_time": times(1, 2)}}, 2: {}})
+    now = manager(
+        {
+            1: {
+                "a": {"closed": {"idle": 5, "age": 1, "lost": 1}, "queue_time": times(1, 2, 3), "idle": 7},
+                "b": {"opened": 1},
+            },
+            3: {"a": {"opened": 2}},
+        }
+    )
+    assert now.since(earlier) == manager(
+        {
+            1: {
+                "a": {"closed": {"idle": 3, "lost": 1}, "queue_time": times(3), "idle": 7},
+                "b": {"opened": 1},
+            },
+            3: {"a": {"opened": 2}},
+        }
+    )
 
 
-@pytest.mark.parametrize("kind", [PoolStats, ManagerStats, RequestRecord])
+def test_a_sum_is_of_all_and_the_oldest_wait_is_the_longest() -> None:
+    """Gauges, counters, causes and times of several origins are added up; of waits the longest is told."""
+    parts = [
+        origin_stats("a", idle=1, opened=2, closed={"idle": 1}, connect_time=times(1), oldest_wait=3.0),
+        origin_stats("b", idle=4, opened=5, closed={"idle": 1, "age": 2}, connect_time=times(2)),
+    ]
+    assert total(parts) == Traffic(
+        idle=5, opened=7, closed={"idle": 2, "age": 2}, connect_time=times(1, 2), oldest_wait=3.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "counters"),
+    [
+        (OriginStats, ORIGIN_COUNTERS | TIMES | {"closed"}),
+        (PoolStats, POOL_COUNTERS | TIMES | {"closed", "origins"}),
+        (ManagerStats, LEASE_COUNTERS | {"pools"}),
+    ],
+)
+def test_documented_counters_are_the_ones_counted(
+    kind: type[attrs.AttrsInstance], counters: set[str]
+) -> None:
+    """What the documentation calls a counter is subtracted by `since`, and nothing else is."""
+    nested = {"pools", "origins"}
+    lines = [line.strip() for base in kind.__mro__ for line in (base.__doc__ or "").splitlines()]
+    assert {line.partition(":")[0] for line in lines if ": Counter: " in line} == counters - nested
+    assert {field.name for field in attrs.fields(kind) if "grows" in field.metadata} == counters
+
+
+@pytest.mark.parametrize("kind", [PoolStats, ManagerStats, OriginStats, Histogram, RequestRecord])
 def test_a_snapshot_is_frozen(kind: type[attrs.AttrsInstance]) -> None:
     """A snapshot is of one instant: it cannot be changed, and equal ones are equal."""
     values = cast(Any, dict.fromkeys(field.name for field in attrs.fields(kind)))
@@ -92,9 +171,24 @@ def test_a_snapshot_is_frozen(kind: type[attrs.AttrsInstance]) -> None:
 
 def test_a_pool_says_how_it_stands() -> None:
     """The text of a `PoolStats` has its runtime, its numbers and who holds it."""
-    stats = pool_stats(leases=2, lease_names=("billing", "search"), in_flight=5, waiting=3, connections=2)
+    stats = pool_stats(leases=2, lease_names=("billing", "search"), in_flight=5)
     assert str(stats) == (
-        "threads pool: connections: 2 open; requests: 5 in flight, 3 waiting; held by billing, search"
+        "threads pool: connections: 0 open; requests: 5 in flight, 0 waiting; held by billing, search"
+    )
+    stats = attrs.evolve(stats, active=2, draining=1, connecting=4, waiting=3, oldest_wait=2.34)
+    assert str(stats) == (
+        "threads pool: connections: 3 open (2 active, 1 draining), 4 connecting;"
+        " requests: 5 in flight, 3 waiting (for up to 2.3 s); held by billing, search"
+    )
+
+
+def test_an_origin_says_how_it_stands() -> None:
+    """The text of an `OriginStats` has its URL, its lane if it has one of its own, and its numbers."""
+    assert str(origin_stats("api.example.com", idle=1)) == (
+        "https://api.example.com:443: connections: 1 open (1 idle); requests: 0 on them, 0 waiting"
+    )
+    assert str(attrs.evolve(origin_stats("::1", active=1, streams=3), lane="polls")) == (
+        "https://[::1]:443, lane polls: connections: 1 open (1 active); requests: 3 on them, 0 waiting"
     )
 
 
@@ -185,6 +279,23 @@ def test_a_lost_attached_client_is_counted_as_leaked(library: ModuleType) -> Non
             gc.collect()
         assert gone() is None
         assert manager.stats().leases_leaked == 1
+
+
+@given(st.lists(st.floats(0, 10_000), min_size=1), st.floats(0, 1))
+def test_a_histogram_tells_how_long_most_took(seconds: list[float], share: float) -> None:
+    """A quantile is a bound that so many did not pass, and the next smaller one was passed by too many."""
+    told = times(*seconds)
+    assert told.count == len(seconds)
+    assert told.sum == pytest.approx(sum(seconds))
+    bound = told.quantile(share)
+    below = max((other for other in (0.0, *told.bounds) if other < bound), default=0.0)
+    assert sum(one <= bound for one in seconds) >= share * len(seconds)
+    assert not below or sum(one <= below for one in seconds) < share * len(seconds)
+
+
+def test_a_histogram_of_nothing_is_zero() -> None:
+    """Where nothing was counted, no time is claimed."""
+    assert Histogram().quantile(0.5) == Histogram().count == Histogram().sum == 0
 
 
 # Of one answer

@@ -72,13 +72,17 @@ class LoopEngine(ABC):
     def now(self) -> float:
         """Tell the scheduler's time: while the loop stands still it does, too."""
 
+    def now_anywhere(self) -> float:
+        """Tell the scheduler's time in any thread."""
+        return self.now()
+
     @abstractmethod
     def sever(self, transport: Transport) -> None:
         """Close a socket at once, also where the loop is over. Never raises."""
 
     def stats(self) -> EngineStats:
-        """How things stand now."""
-        return self.scheduler.stats()
+        """How things stand now, told to any thread."""
+        return self.scheduler.picture(self.now_anywhere()).developed()
 
     # Requests
 

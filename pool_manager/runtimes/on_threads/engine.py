@@ -86,7 +86,7 @@ class ThreadsEngine:
 
     def stats(self) -> EngineStats:
         """How things stand now."""
-        return self._decide(None, Scheduler.stats)
+        return self._decide(None, Scheduler.picture, self.now()).developed()
 
     # Requests
 

@@ -29,9 +29,13 @@ class TrioLoop:
     The part of an asyncio loop that the engine needs, in the run in which this is made.
 
     The pump is there only while there is something to do or to wait for.
+
+    Attributes:
+        clock: That of the run: it tells the time in any thread.
     """
 
     def __init__(self) -> None:
+        self.clock = trio.lowlevel.current_clock()
         self._ready: deque[_Function] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._cancelled = 0  # of them
