@@ -164,6 +164,39 @@ def test_async_uploads_go_too(library: ModuleType, manager: PoolManager, uploads
     assert uploads.body == WHOLE
 
 
+@pytest.mark.parametrize("kind", ["Client", "AsyncClient"])
+def test_a_stream_of_two_faces_goes_by_its_clients(
+    library: ModuleType, kind: str, manager: PoolManager, counting_server: CountingServer
+) -> None:
+    """A body of both kinds of stream, one of them a stub as caching transports have it, goes by the other."""
+    both: tuple[type, ...] = (library.SyncByteStream, library.AsyncByteStream)  # their own methods raise
+
+    class Sync(*both):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[bytes]:
+            yield from PARTS
+
+    class Async(*both):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for part in PARTS:
+                yield part
+
+    body = Sync() if kind == "Client" else Async()
+    head = {"host": "localhost", "content-length": str(len(WHOLE))}
+    asked = library.Request("POST", counting_server.url, stream=body, headers=head)
+    client: Any = manager.client(getattr(library, kind))
+
+    async def send() -> None:
+        async with client:
+            await client.send(asked)
+
+    if kind == "AsyncClient":
+        asyncio.run(send())
+    else:
+        with client:
+            client.send(asked)
+    assert [request.body for request in counting_server.requests] == [WHOLE]
+
+
 @pytest.mark.parametrize("kind", ["bytes", "file", "form", "multipart"])
 def test_bodies_arrive_whole(kind: str, pair: Pair, server: HypercornServer, tmp_path: Path) -> None:
     """Large bodies of every kind arrive byte for byte as a plain client sends them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable
 from typing import Final
 
 from pool_manager.core.leftovers import refuses_the_rest
@@ -27,13 +27,12 @@ async def upload(exchange: Exchange) -> None:
     body, way = exchange.request.body, _Way(exchange)
     if isinstance(body, bytes):
         await way.send(body)
-    elif isinstance(body, Iterable):
-        for part in body:
+    elif isinstance(body, AsyncIterable):  # of what can be iterated both ways, one may be a stub: a wrapper's
+        async for part in body:
             if not await way.send(part):
                 break
     else:
-        parts: AsyncIterator[bytes] = aiter(body)
-        async for part in parts:
+        for part in body:
             if not await way.send(part):
                 break
     if exchange.carrier.has_all_of(exchange) or not is_needless(exchange):
