@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import pool_manager
+from tests.sdks import table
 from tests.support.hypercorn_server import HypercornServer
 
 ROOT = Path(__file__).parents[1]
@@ -89,3 +90,10 @@ def test_it_names_every_public_name() -> None:
     """Nothing public goes unmentioned."""
     missing = [name for name in pool_manager.__all__ if name not in README]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", table.PAGES, ids=lambda page: page.stem)
+def test_the_tables_of_sdks_are_what_the_tests_verify(page: Path) -> None:
+    """Nobody has changed a table by hand, nor a test or a version without its table."""
+    text = page.read_text()
+    assert text == table.updated(text, table.PAGES[page]()), "write it with: python -m tests.sdks.table"
