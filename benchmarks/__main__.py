@@ -9,13 +9,11 @@ import sys
 from pathlib import Path
 
 from benchmarks import chart, measure, page, profiling, report
-from benchmarks.contenders import CONTENDERS
 from benchmarks.driving import Effort
 from benchmarks.results import Measured, Results
 from benchmarks.scenarios import SCENARIOS, Scenario
-from benchmarks.threads import CONTENDERS as THREADED
 
-ROUNDS, SECONDS = 5, 2.0
+ROUNDS, SECONDS = 3, 1.0
 QUICK_ROUNDS, QUICK_SECONDS = 1, 0.5
 
 
@@ -48,7 +46,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(report.to_json(plan, results), indent=1) + "\n")
     if options.chart:
-        chart.draw(results, options.chart)
+        chart.draw(results, chart.everything(results), options.chart, columns=3)
 
 
 def measured(plan: measure.Plan, folder: Path | None) -> Results:
@@ -93,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _contenders() -> list[str]:
-    return list(dict.fromkeys([*CONTENDERS, *THREADED, *SCENARIOS["sdk"].contenders]))
+    return list(dict.fromkeys(name for scenario in SCENARIOS.values() for name in scenario.contenders))
 
 
 def _chosen(parser: argparse.ArgumentParser, only: list[str] | None) -> list[Scenario]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import attrs
@@ -13,25 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from benchmarks.results import Results
 from benchmarks.scenarios import METRICS, SCENARIOS
 
-COLUMNS = 3
-COLOURS = {
-    "httpx": "#9aa5b1",
-    "httpx2": "#66727f",
-    "httpx-aiohttp": "#e6b980",
-    "httpx2-aiohttp": "#d49a4c",
-    "aiohttp": "#b5651d",
-    "urllib3": "#8fb996",
-    "requests": "#6a9c78",
-    "niquests": "#4a7c59",
-    "openai": "#9aa5b1",
-    "pool+httpx": "#6ea8fe",
-    "pool+httpx2": "#1f6feb",
-    "pool+openai": "#1f6feb",
-    "floor+httpx": "#e3e7eb",
-    "floor+httpx2": "#d0d6dc",
-}
 FAR_APART = 30  # times as much: on a logarithmic axis both can be seen
-LOWER_IS_BETTER = ("cpu_us", "wall_s", "short_p99_ms", "cpu_ratio")
 
 
 @attrs.frozen
@@ -42,27 +25,37 @@ class Panel:
     metric: str
 
 
-def draw(results: Results, file: Path) -> None:
+# What is looked at first, each a file of its own.
+SPEED = (
+    *(Panel("h1-c20", "rate"), Panel("h2-c20", "rate")),
+    *(Panel("threads-h1-20", "rate"), Panel("threads-h2-20", "rate")),
+)
+SHARING = (
+    *(Panel("sdks", "wall_s"), Panel("sdks", "connections")),
+    *(Panel("make", "make_us"), Panel("polls-h2", "short_p99_ms")),
+)
+
+
+def draw_all(results: Results, folder: Path) -> Iterator[str]:
     """
-    Write a PNG.
+    Write a chart of what is looked at first, and one of everything that ran; give the names of the files.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: They cannot be written.
     """
-    panels = _panels(results)
-    rows = math.ceil(len(panels) / COLUMNS) or 1
-    # A `Figure` by itself, unlike pyplot, needs no screen and leaves no state behind.
-    spaced = ConstrainedLayoutEngine(wspace=0.06, hspace=0.06)
-    figure = Figure(figsize=(5.4 * COLUMNS, 2.9 * rows), dpi=110, layout=spaced)
-    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
-    for axes, panel in zip(grid, panels, strict=False):
-        _draw_panel(axes, panel, results)
-    for axes in grid[len(panels) :]:
-        axes.remove()
-    figure.savefig(file, format="png")
+    ran = results.scenarios()
+    for name, panels, columns in (
+        ("speed.png", SPEED, 2),
+        ("sharing.png", SHARING, 2),
+        ("everything.png", everything(results), 3),
+    ):
+        there = [panel for panel in panels if panel.scenario in ran]
+        if there:
+            draw(results, there, folder / name, columns=columns)
+            yield name
 
 
-def _panels(results: Results) -> list[Panel]:
+def everything(results: Results) -> Sequence[Panel]:
     """Give each scenario's headline; for small answers what they cost, too, in a row below."""
     ran = [SCENARIOS[name] for name in results.scenarios()]
     small = [scenario for scenario in ran if scenario.metrics[0] == "rate"]
@@ -74,6 +67,25 @@ def _panels(results: Results) -> list[Panel]:
         if scenario.http2 == http2
     ]
     return panels + [Panel(scenario.name, scenario.metrics[0]) for scenario in ran if scenario not in small]
+
+
+def draw(results: Results, panels: Sequence[Panel], file: Path, *, columns: int = 2) -> None:
+    """
+    Write a PNG.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    rows = math.ceil(len(panels) / columns) or 1
+    # A `Figure` by itself, unlike pyplot, needs no screen and leaves no state behind.
+    spaced = ConstrainedLayoutEngine(wspace=0.06, hspace=0.06)
+    figure = Figure(figsize=(5.4 * columns, 2.9 * rows), dpi=90, layout=spaced)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw_panel(axes, panel, results)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    figure.savefig(file, format="png")
 
 
 def _draw_panel(axes: Axes, panel: Panel, results: Results) -> None:
@@ -91,18 +103,14 @@ def _draw_panel(axes: Axes, panel: Panel, results: Results) -> None:
         [spread.median - spread.least for spread in spreads.values()],
         [spread.most - spread.median for spread in spreads.values()],
     ]
-    bars = axes.barh(
-        list(spreads),
-        medians,
-        xerr=errors,
-        color=[COLOURS[name] for name in spreads],
-        ecolor="#444",
-        capsize=2,
-    )
+    colours = [_colour(contender) for contender in spreads]
+    bars = axes.barh(list(spreads), medians, xerr=errors, color=colours, ecolor="#444", capsize=2)
     axes.bar_label(bars, [f" {median:,.{metric.digits}f} {metric.unit}" for median in medians], fontsize=8)
-    better = "lower" if panel.metric in LOWER_IS_BETTER else "higher"
     axes.set_title(
-        f"{SCENARIOS[panel.scenario].title}\n{metric.label} ({better} is better)", fontsize=9, loc="left"
+        f"{SCENARIOS[panel.scenario].title}\n{metric.label} ({metric.better} is better)",
+        fontsize=9,
+        loc="left",
+        wrap=True,
     )
     if medians and min(medians) > 0 and max(medians) > FAR_APART * min(medians):
         axes.set_xscale("log")
@@ -110,3 +118,10 @@ def _draw_panel(axes: Axes, panel: Panel, results: Results) -> None:
     axes.invert_yaxis()
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _colour(contender: str) -> str:
+    """Ours are blue, peers grey, and what no transport can go below is pale."""
+    if contender.startswith("pool+"):
+        return "#6ea8fe" if contender == "pool+httpx" else "#1f6feb"
+    return "#e3e7eb" if contender.startswith("floor+") else "#9aa5b1"

@@ -9,21 +9,23 @@ names alone.
 
 from __future__ import annotations
 
-import importlib.util
-import ssl
+import functools
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Protocol, TypeAlias
+from contextlib import asynccontextmanager
+from typing import Any
 
 import attrs
 import httpx
 
+from benchmarks import own_apis
+from benchmarks.peers import Contender
 from benchmarks.servers import BODY
-from pool_manager import Lane, Limits, PoolConfig, PoolManager
+from benchmarks.terms import KEEPALIVE, OK, TIMEOUT, Http, Opened, Terms, UnexpectedError, size
+from pool_manager import Limits, PoolConfig, PoolManager
 
-OK = 200
-TIMEOUT = 60.0
-KEEPALIVE = 60.0  # seconds; where connections are counted, none shall expire
+HTTP1 = ("httpx", "httpx2", "httpx-aiohttp", "aiohttp", "niquests", "pyreqwest", "pool+httpx", "pool+httpx2")
+HTTP2 = ("httpx", "httpx2", "niquests", "pyreqwest", "pool+httpx", "pool+httpx2")
+FLOORS = ("floor+httpx", "floor+httpx2")
 
 # What nginx sends with BODY.
 HEADERS = [
@@ -35,54 +37,6 @@ HEADERS = [
 ]
 
 
-@attrs.frozen(kw_only=True)
-class Terms:
-    """
-    What a scenario asks of a client.
-
-    Attributes:
-        http2: Speak HTTP/2; HTTP/1.1 alone if not.
-
-        tls: Whom to trust; None where nothing is encrypted.
-
-        connections: How many there may be, and may be kept; the contender's own default if None.
-
-        lanes: Lanes, for who has such a thing.
-    """
-
-    http2: bool = False
-    tls: ssl.SSLContext | None = None
-    connections: int | None = None
-    lanes: tuple[Lane, ...] = ()
-
-
-class UnexpectedError(Exception):
-    """An answer that is not what the server sends."""
-
-
-class Http(Protocol):
-    """A client as the scenarios use it."""
-
-    async def get(self, url: str) -> int:
-        """Read the whole answer; give its size."""
-        ...
-
-    async def post(self, url: str, body: bytes) -> int:
-        """Send *body*, read the whole answer; give its size."""
-        ...
-
-    async def pour(self, url: str) -> int:
-        """Read an answer part by part, and keep nothing; give its size."""
-        ...
-
-    async def version(self, url: str) -> str:
-        """Tell what is spoken there: "HTTP/1.1" or "HTTP/2"."""
-        ...
-
-
-Opened: TypeAlias = AbstractAsyncContextManager[Http]
-
-
 class OfHttpx:
     """A client of httpx's shape."""
 
@@ -91,14 +45,16 @@ class OfHttpx:
 
     async def get(self, url: str) -> int:
         """See `Http`."""
-        return _size(await self._client.get(url))
+        response = await self._client.get(url)
+        return size(response.status_code, response.content)
 
     async def post(self, url: str, body: bytes) -> int:
         """See `Http`."""
-        return _size(await self._client.post(url, content=body))
+        response = await self._client.post(url, content=body)
+        return size(response.status_code, response.content)
 
     async def pour(self, url: str) -> int:
-        """See `Http`."""
+        """Read an answer part by part, and keep nothing; give its size."""
         async with self._client.stream("GET", url) as response:
             if response.status_code != OK:
                 raise UnexpectedError(f"HTTP {response.status_code}")
@@ -108,48 +64,6 @@ class OfHttpx:
         """See `Http`."""
         version: str = (await self._client.get(url)).http_version
         return version
-
-
-def _size(response: Any) -> int:
-    if response.status_code != OK:
-        raise UnexpectedError(f"HTTP {response.status_code}")
-    return len(response.content)
-
-
-class OfAiohttp:
-    """A session of aiohttp's."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    async def get(self, url: str) -> int:
-        """See `Http`."""
-        async with self._session.get(url) as response:
-            return await self._read(response)
-
-    async def post(self, url: str, body: bytes) -> int:
-        """See `Http`."""
-        async with self._session.post(url, data=body) as response:
-            return await self._read(response)
-
-    async def pour(self, url: str) -> int:
-        """See `Http`."""
-        async with self._session.get(url) as response:
-            if response.status != OK:
-                raise UnexpectedError(f"HTTP {response.status}")
-            return sum([len(part) async for part in response.content.iter_any()])
-
-    async def version(self, url: str) -> str:
-        """See `Http`."""
-        async with self._session.get(url) as response:
-            await self._read(response)
-            return f"HTTP/{response.version.major}.{response.version.minor}"
-
-    async def _read(self, response: Any) -> int:
-        body: bytes = await response.read()
-        if response.status != OK:
-            raise UnexpectedError(f"HTTP {response.status}")
-        return len(body)
 
 
 def plain_httpx(terms: Terms) -> Opened:
@@ -181,15 +95,22 @@ def httpx2_on_aiohttp(terms: Terms) -> Opened:
 
 @asynccontextmanager
 async def _usual(library: Any, factory: Callable[..., Any], terms: Terms) -> AsyncIterator[Http]:
-    options: dict[str, object] = {} if terms.tls is None else {"verify": terms.tls}
+    async with factory(**usual(library, terms)) as client:
+        yield OfHttpx(client)
+
+
+def usual(library: Any, terms: Terms) -> dict[str, Any]:
+    """Give the arguments of a client of httpx's or httpx2's, of either colour."""
+    options: dict[str, Any] = {"http2": terms.http2, "timeout": TIMEOUT}
+    if terms.tls is not None:
+        options["verify"] = terms.tls
     if terms.connections is not None:
         options["limits"] = library.Limits(
             max_connections=terms.connections,
             max_keepalive_connections=terms.connections,
             keepalive_expiry=KEEPALIVE,
         )
-    async with factory(http2=terms.http2, timeout=TIMEOUT, **options) as client:
-        yield OfHttpx(client)
+    return options
 
 
 def pooled_httpx(terms: Terms) -> Opened:
@@ -206,7 +127,18 @@ def pooled_httpx2(terms: Terms) -> Opened:
 
 @asynccontextmanager
 async def _pooled(factory: Callable[..., Any], terms: Terms) -> AsyncIterator[Http]:
-    config = PoolConfig(http2=terms.http2, verify=True if terms.tls is None else terms.tls)
+    async with manager_for(terms).client(factory, timeout=TIMEOUT) as client:
+        yield OfHttpx(client)
+
+
+def pooled_without_lanes(terms: Terms) -> Opened:
+    """Make httpx2 on a pool that is told of no lanes, to show what they do."""
+    return pooled_httpx2(attrs.evolve(terms, lanes=()))
+
+
+@functools.cache
+def manager_for(terms: Terms) -> PoolManager:
+    """Give the manager on whose pools the clients of these terms are, in loops and in threads."""
     limits = None
     if terms.connections is not None:
         limits = Limits(
@@ -215,26 +147,8 @@ async def _pooled(factory: Callable[..., Any], terms: Terms) -> AsyncIterator[Ht
             max_keepalive_connections=terms.connections,
             keepalive_expiry=KEEPALIVE,
         )
-    async with (
-        PoolManager(config, limits=limits, lanes=terms.lanes) as manager,
-        manager.client(factory, timeout=TIMEOUT) as client,
-    ):
-        yield OfHttpx(client)
-
-
-@asynccontextmanager
-async def raw_aiohttp(terms: Terms) -> AsyncIterator[Http]:
-    """Make aiohttp, with its own API."""
-    import aiohttp  # noqa: PLC0415 - a peer that may not be there
-
-    connector = aiohttp.TCPConnector(ssl=terms.tls or True)
-    if terms.connections is not None:
-        connector = aiohttp.TCPConnector(
-            ssl=terms.tls or True, limit=terms.connections, keepalive_timeout=KEEPALIVE
-        )
-    timeout = aiohttp.ClientTimeout(total=None, sock_read=TIMEOUT)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        yield OfAiohttp(session)
+    config = PoolConfig(http2=terms.http2, verify=True if terms.tls is None else terms.tls)
+    return PoolManager(config, limits=limits, lanes=terms.lanes)
 
 
 def floor_httpx(terms: Terms) -> Opened:
@@ -266,46 +180,17 @@ async def _floor(library: Any, terms: Terms) -> AsyncIterator[Http]:
         yield OfHttpx(client)
 
 
-@attrs.frozen
-class Contender:
-    """
-    One of those who are measured.
-
-    Attributes:
-        name: As in the tables.
-
-        make: Makes a client.
-
-        needs: Modules that must be there.
-
-        http2: Whether it can speak it.
-
-        floor: Whether it does without a server.
-    """
-
-    name: str
-    make: Callable[[Terms], Opened]
-    needs: tuple[str, ...] = ()
-    http2: bool = True
-    floor: bool = False
-
-    @property
-    def available(self) -> bool:
-        """Whether what it needs is installed."""
-        return all(importlib.util.find_spec(name) for name in self.needs)
-
-
-CONTENDERS = {
-    contender.name: contender
-    for contender in (
-        Contender("httpx", plain_httpx),
-        Contender("httpx2", plain_httpx2, ("httpx2",)),
-        Contender("httpx-aiohttp", httpx_on_aiohttp, ("httpx_aiohttp",), http2=False),
-        Contender("httpx2-aiohttp", httpx2_on_aiohttp, ("httpx_aiohttp", "httpx2"), http2=False),
-        Contender("aiohttp", raw_aiohttp, ("aiohttp",), http2=False),
-        Contender("pool+httpx", pooled_httpx),
-        Contender("pool+httpx2", pooled_httpx2, ("httpx2",)),
-        Contender("floor+httpx", floor_httpx, floor=True),
-        Contender("floor+httpx2", floor_httpx2, ("httpx2",), floor=True),
-    )
+CONTENDERS: dict[str, Contender[Opened]] = {
+    "httpx": Contender(plain_httpx),
+    "httpx2": Contender(plain_httpx2, ("httpx2",)),
+    "httpx-aiohttp": Contender(httpx_on_aiohttp, ("httpx_aiohttp",)),
+    "httpx2-aiohttp": Contender(httpx2_on_aiohttp, ("httpx_aiohttp", "httpx2")),
+    "aiohttp": Contender(own_apis.aiohttp_session, ("aiohttp",)),
+    "niquests": Contender(own_apis.niquests_session, ("niquests",)),
+    "pyreqwest": Contender(own_apis.pyreqwest_client, ("pyreqwest",)),
+    "pool+httpx": Contender(pooled_httpx),
+    "pool+httpx2": Contender(pooled_httpx2, ("httpx2",)),
+    "no-lanes+httpx2": Contender(pooled_without_lanes, ("httpx2",)),
+    "floor+httpx": Contender(floor_httpx),
+    "floor+httpx2": Contender(floor_httpx2, ("httpx2",)),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import statistics
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from benchmarks.pinning import stalled
 
 PATIENCE = 10.0  # a window without an answer ends after so many times its length
 LEAVE = 2.0  # seconds for what is in flight when the window ends
+FOLDERS = re.compile(r"(?<![\w./:])/([^\s/'\":,;()]+/)+")  # of a file's path, and not of a URL
 FOREVER = 3.0  # who waits this many medians, starves
 
 
@@ -204,4 +206,9 @@ class Meter:
 
 def described(error: Exception) -> str:
     """Name an error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}"[:120].split()).removesuffix(":")
+    return in_one_line(f"{type(error).__name__}: {error}")
+
+
+def in_one_line(said: str) -> str:
+    """Make one line of it, fit to be published: of a file, its name alone is told."""
+    return " ".join(FOLDERS.sub(".../", said)[:120].split()).removesuffix(":")

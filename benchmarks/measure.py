@@ -13,9 +13,8 @@ from typing import Any
 
 import attrs
 
-from benchmarks import contenders, threads
 from benchmarks.child import Task
-from benchmarks.driving import Effort
+from benchmarks.driving import Effort, in_one_line
 from benchmarks.pinning import cores
 from benchmarks.results import Measured, Results
 from benchmarks.scenarios import Scenario
@@ -54,11 +53,11 @@ class Plan:
 
     def taking_part(self, scenario: Scenario) -> list[str]:
         """Name those who are asked for, installed and meant to do this."""
-        wanted = (name for name in scenario.contenders if self.contenders is None or name in self.contenders)
-        known: Mapping[str, contenders.Contender | threads.Contender] = (
-            threads.CONTENDERS if scenario.in_threads else contenders.CONTENDERS
-        )
-        return [name for name in wanted if name not in known or known[name].available]
+        return [
+            name
+            for name, who in scenario.contenders.items()
+            if (self.contenders is None or name in self.contenders) and who.available
+        ]
 
 
 def turns(plan: Plan) -> Iterator[tuple[Scenario, int, str]]:
@@ -72,28 +71,30 @@ def turns(plan: Plan) -> Iterator[tuple[Scenario, int, str]]:
 
 def carry_out(plan: Plan, heard: Heard) -> Results:
     """Measure all of it; tell *heard* of each measurement."""
-    server_core, client_core = cores()
+    server_core, _ = cores()
     rows: dict[tuple[str, str], list[Measured]] = {}
     until = time.monotonic() + 60 * plan.minutes
     with running(server_core) as server:
         for scenario, number, contender in turns(plan):
             if time.monotonic() >= until:
                 break
-            task = Task(
-                scenario=scenario.name,
-                contender=contender,
-                address=server.address,
-                effort=plan.effort,
-                loop=plan.loop,
-                core=client_core,
-            )
-            measured = _measure(task, server)
+            measured = measure(plan, scenario.name, contender, server)
             rows.setdefault((scenario.name, contender), []).append(measured)
             heard(scenario.name, contender, number, measured)
     return Results(rows)
 
 
-def _measure(task: Task, server: Server) -> Measured:
+def measure(plan: Plan, scenario: str, contender: str, server: Server) -> Measured:
+    """Measure one contender once, in a process of its own."""
+    _, client_core = cores()
+    task = Task(
+        scenario=scenario,
+        contender=contender,
+        address=server.address,
+        effort=plan.effort,
+        loop=plan.loop,
+        core=client_core,
+    )
     before = server.accepted()
     found = _ask_child(task)
     if "error" in found:
@@ -122,7 +123,8 @@ def _ask_child(task: Task) -> Mapping[str, Any]:
     try:
         found: Mapping[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
-        return {"error": f"exit status {done.returncode}: {' '.join(done.stderr.splitlines()[-1:])}"}
+        last = " ".join(done.stderr.splitlines()[-1:])
+        return {"error": in_one_line(f"exit status {done.returncode}: {last}")}
     return found
 
 

@@ -22,8 +22,14 @@ def pin(core: int | None) -> None:
 
 
 def stalled() -> float:
-    """Give the seconds, ever, in which this process could have run and was not let; nan if unknown."""
+    """
+    Give the seconds, ever, in which this process could have run and was not let; nan if unknown.
+
+    Nothing is known where it has several threads: they keep each other off the core.
+    """
     try:
+        if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208 - it is asked in the middle of a measurement
+            return math.nan
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):  # not Linux, or one that does not count
         return math.nan

@@ -6,13 +6,15 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import attrs
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import servers
+from benchmarks import peers, servers
 from benchmarks.measure import Plan
 from benchmarks.pinning import cores
 from benchmarks.results import Measured, Results, Spread
@@ -20,12 +22,18 @@ from benchmarks.scenarios import METRICS, SCENARIOS
 from benchmarks.targets import TARGETS, Target
 
 LIBRARIES = (
-    *("pool-manager", "httpx", "httpx2", "httpx-aiohttp", "aiohttp", "openai"),
+    *("pool-manager", "httpx", "httpx2", "httpx-aiohttp", "aiohttp"),
+    *("openai", "anthropic", "groq", "runloop-api-client"),
     *("h2", "hpack", "h11", "httptools", "uvloop"),
 )
+MOST_RATIOS = 2  # columns
 WIDTH = 190  # of the tables, where no terminal says how wide it is
 RATES = ("rate", "mib_s")
 BUSY = 5  # percent of its time that a client was kept off its core: more, and rates are not to be believed
+BUSY_WARNING = (
+    f"Others kept some clients off their core for more than {BUSY}% of the time:"
+    " believe processor time, and no rate. Measure again on a machine that is left alone."
+)
 
 
 def surroundings(plan: Plan) -> dict[str, object]:
@@ -33,7 +41,7 @@ def surroundings(plan: Plan) -> dict[str, object]:
     return {
         "when": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{_processor()}",
         "nginx": servers.version(),
         "loop": plan.loop,
         "cores": dict(zip(("server", "client"), cores(), strict=True)),
@@ -44,6 +52,15 @@ def surroundings(plan: Plan) -> dict[str, object]:
     }
 
 
+def _processor() -> str:
+    """Say what the cores are; nothing where the system does not."""
+    try:
+        found = re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:  # not Linux
+        return ""
+    return f" ({found[1]})" if found else ""
+
+
 def versions() -> list[tuple[str, str]]:
     """Give the libraries that take part, as they are installed."""
     found = []
@@ -52,7 +69,7 @@ def versions() -> list[tuple[str, str]]:
             found.append((name, importlib.metadata.version(name)))
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return [*found, *peers.versions()]
 
 
 def to_json(plan: Plan, results: Results) -> dict[str, object]:
@@ -75,7 +92,7 @@ def to_json(plan: Plan, results: Results) -> dict[str, object]:
             "met": target.is_met(found),
             "busy": _is_busy(results, target.scenario, target.contender, target.peer),
         }
-        for target, found in _judged(results)
+        for target, found in judged(results)
     ]
     return {**surroundings(plan), "rows": rows, "targets": targets}
 
@@ -96,11 +113,12 @@ def _ratios(results: Results, scenario: str, contender: str) -> dict[str, dict[s
     return ratios
 
 
-def _judged(results: Results) -> list[tuple[Target, Spread]]:
+def judged(results: Results) -> list[tuple[Target, Spread]]:
+    """Give what came of the targets, in the order of the scenarios."""
     found = ((target, target.found(results)) for target in TARGETS)
-    judged = [(target, spread) for target, spread in found if spread is not None]
     order = list(SCENARIOS)
-    return sorted(judged, key=lambda pair: order.index(pair[0].scenario))
+    known = [(target, spread) for target, spread in found if spread is not None]
+    return sorted(known, key=lambda pair: order.index(pair[0].scenario))
 
 
 def print_tables(plan: Plan, results: Results) -> None:
@@ -115,18 +133,15 @@ def print_tables(plan: Plan, results: Results) -> None:
                 console.print(f"{contender}: {count} x {cause}", style="red", markup=False)
     console.print(_targets(results))
     console.print(_footnote(plan), markup=False)
-    if any(_is_busy(results, *row) for row in results.rows):
-        console.print(
-            f"Others kept some clients off their core for more than {BUSY}% of the time:"
-            " believe processor time, and no rate. Measure again on a machine that is left alone.",
-            style="red",
-            markup=False,
-        )
+    if is_busy(results):
+        console.print(BUSY_WARNING, style="red", markup=False)
 
 
 def _table(results: Results, scenario: str) -> Table:
     metrics = SCENARIOS[scenario].metrics
     pooled = [name for name in results.contenders(scenario) if name.startswith("pool+")]
+    if len(pooled) > MOST_RATIOS:  # nothing can be read any more
+        pooled = []
     table = Table(title=f"{scenario}: {SCENARIOS[scenario].title}", title_justify="left")
     table.add_column("", no_wrap=True)
     for name in metrics:
@@ -138,7 +153,7 @@ def _table(results: Results, scenario: str) -> Table:
         for ours in pooled:
             ratio = results.ratio(scenario, ours, metrics[0], contender) if ours != contender else None
             cells.append("" if ratio is None else f"{ratio.median:.2f}x")
-        table.add_row(contender, *cells, style="bold" if contender in pooled else "")
+        table.add_row(contender, *cells, style="bold" if contender.startswith("pool+") else "")
     return table
 
 
@@ -147,7 +162,7 @@ def _targets(results: Results) -> Table:
     for name in ("scenario", "target", "found"):
         table.add_column(name)
     table.add_column("met")
-    for target, found in _judged(results):
+    for target, found in judged(results):
         met = target.is_met(found)
         busy = target.metric in RATES and _is_busy(results, target.scenario, target.contender, target.peer)
         table.add_row(
@@ -168,6 +183,11 @@ def _footnote(plan: Plan) -> str:
         f" Python {about['python']} ({plan.loop}), nginx {about['nginx']}, {about['machine']};"
         f" {installed}."
     )
+
+
+def is_busy(results: Results) -> bool:
+    """Tell whether others kept any client off its core."""
+    return any(_is_busy(results, *row) for row in results.rows)
 
 
 def _is_busy(results: Results, scenario: str, *contenders: str | None) -> bool:

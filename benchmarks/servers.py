@@ -24,6 +24,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import attrs
+import certifi
 
 from tests.support.certificates import Certificates
 from tests.support.nginx_server import user_line
@@ -35,7 +36,7 @@ HUGE = 100_000_000  # of one that is poured
 LINE = 125_000_000  # bytes a second: a line of 1 Gbit/s, which transfers share
 TRANSFERS = 8
 BODY = b'{"id":"bench","ok":true,"value":1234567890}'  # 43 bytes
-LIST = '{"object":"list","data":[]}'  # of models, as OpenAI's API writes one
+LIST = '{"object":"list","data":[]}'  # as OpenAI's API writes one; other SDKs see an empty one, too
 START_TIMEOUT = 15.0
 BACKLOG = 4096
 
@@ -66,7 +67,7 @@ http {{
         root {prefix};
 
         location / {{ return 200 '{body}'; }}
-        location = /v1/models {{ return 200 '{models}'; }}
+        location ~ ^(/openai)?/v1/(models|blueprints)$ {{ return 200 '{models}'; }}
         location = /long {{ default_type application/octet-stream; }}
         location = /huge {{ default_type application/octet-stream; }}
         location = /line/huge {{ alias {prefix}/huge; limit_rate {line}; sendfile_max_chunk 64k; }}
@@ -141,7 +142,7 @@ def running(core: int | None) -> Generator[Server]:
         address = Address(
             plain=f"http://127.0.0.1:{plain_port}",
             tls=f"https://127.0.0.1:{tls_port}",
-            ca_file=str(certificates.ca_file),
+            ca_file=str(_bundle(prefix, certificates)),
         )
         _write_files(prefix, certificates, plain_port, tls_port, core)
         holding = [sys.executable, "-m", "benchmarks.holding", str(prefix / "hold"), str(core)]
@@ -149,6 +150,13 @@ def running(core: int | None) -> Generator[Server]:
             server = Server(address, prefix / "status")
             _wait_until_up(server, nginx, prefix)
             yield server
+
+
+def _bundle(prefix: Path, certificates: Certificates) -> Path:
+    """Write whom to trust: us, and whom clients trust by default, since reading those takes its time."""
+    bundle = prefix / "bundle.pem"
+    bundle.write_bytes(Path(certifi.where()).read_bytes() + certificates.ca_file.read_bytes())
+    return bundle
 
 
 def version() -> str:

@@ -177,19 +177,28 @@ def _limits() -> Iterator[Target]:
         ("waiters", "cpu_ratio", 1.5),
         ("waiters", "starved", 0),
         ("waiters", "failed", 0),
+        ("threads-waiters", "cpu_ratio", 1.5),
+        ("threads-waiters", "failed", 0),
+        ("clients-h2", "connections", 1),
     ):
         for library in LIBRARIES:
             yield _at_most(scenario, f"pool+{library}", metric, most)
-    yield _at_most("sdk", "pool+openai", "failed", 0)
-    yield _at_most("sdk", "pool+openai", "connections", 2)
-    yield Target(
-        scenario="sdk",
-        contender="pool+openai",
-        metric="wall_s",
-        peer="openai",
-        sense="at most",
-        wanted=0.5,
-    )
+    for scenario, whose in (("sdk", "openai"), ("sdks", "sdks")):
+        yield _at_most(scenario, f"pool+{whose}", "failed", 0)
+        yield _at_most(scenario, f"pool+{whose}", "connections", 2)
+        yield Target(
+            scenario=scenario,
+            contender=f"pool+{whose}",
+            metric="wall_s",
+            peer=whose,
+            sense="at most",
+            wanted=0.5,
+        )
+    for scenario in ("make", "make-threads"):
+        for contender in SCENARIOS[scenario].contenders:
+            if contender.startswith("pool+"):
+                yield _at_most(scenario, contender, "make_us", 300)
+                yield _at_most(scenario, contender, "heap_kib", 5)
 
 
 def _at_most(scenario: str, contender: str, metric: str, most: float) -> Target:

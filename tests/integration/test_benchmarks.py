@@ -1,86 +1,108 @@
-"""The benchmarks run: each kind of scenario, a handful of requests, and no look at the time they take."""
+"""The benchmarks run: each scenario, a handful of requests, and no look at the time they take."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import pytest
 
-from benchmarks import chart, measure, page, report
+from benchmarks import measure, page, report
 from benchmarks.__main__ import measured
 from benchmarks.driving import Effort
-from benchmarks.measure import Plan, carry_out
+from benchmarks.measure import Plan, turns
+from benchmarks.pinning import cores
 from benchmarks.results import Measured, Results
 from benchmarks.scenarios import SCENARIOS
+from benchmarks.servers import Server, running
 
-OURS = ("pool+httpx", "pool+openai")
-KINDS = (
-    "h1-c20",
-    "h2-c20",
-    "threads-h1-20",
-    "threads-h2-20",
-    "down-h1",
-    "up-h2",
-    "burst-h2",
-    "polls-h1",
-    "lanes-h1",
-    "lanes-line-h2",
-    "sdk",
-    "idle",
-    "waiters",
-)
 PLAN = Plan(
-    scenarios=[SCENARIOS[name] for name in KINDS],
-    contenders=OURS,
+    scenarios=list(SCENARIOS.values()),
+    contenders=("pool+httpx", "pool+openai", "pool+sdks"),
     rounds=1,
     effort=Effort(seconds=5, warm=0, answers=5),
 )
+OURS = {scenario.name: contender for scenario, _, contender in turns(PLAN)}
 
 
 @pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Run the benchmarks' server, once."""
+    with running(cores()[0]) as server:
+        yield server
+
+
+@pytest.fixture
 def results() -> Results:
-    """Run them, once."""
-    return carry_out(PLAN, lambda *_: None)
+    """Give a number for all that can be measured."""
+    return Results(
+        {
+            (scenario.name, contender): [Measured(numbers=dict.fromkeys(scenario.metrics, 2.5))]
+            for scenario in SCENARIOS.values()
+            for contender in scenario.contenders
+        }
+    )
 
 
-@pytest.mark.parametrize("scenario", KINDS)
-def test_a_scenario_gives_its_numbers(scenario: str, results: Results) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_scenario_gives_its_numbers(scenario: str, server: Server) -> None:
     """Each metric of a scenario is measured, and no request fails."""
-    (contender,) = results.contenders(scenario)
-    numbers = results.rows[scenario, contender][0].numbers
+    found = measure.measure(PLAN, scenario, OURS[scenario], server)
 
-    assert {} == results.causes(scenario, contender)
+    assert {} == found.causes
     # Nobody counts here how often a process was kept off its core.
-    assert {"off_core"} >= set(SCENARIOS[scenario].metrics) - set(numbers)
-    assert 0 == numbers["failed"]
+    assert {"off_core"} >= set(SCENARIOS[scenario].metrics) - set(found.numbers)
+    assert 0 == found.numbers.get("failed", 0)
 
 
-def test_a_run_can_be_written_down_and_drawn(
-    results: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """JSON has a row for each scenario, tables name them all, and the chart is a picture."""
+@pytest.mark.parametrize("scenario", ["h1-c1", "threads-h1-1"])
+@pytest.mark.parametrize("contender", ["httpx", "httpx2", "pool+httpx2", "floor+httpx2"])
+def test_a_contender_answers(scenario: str, contender: str, server: Server) -> None:
+    """Each way to make a client gives one that can be measured."""
+    assert {} == measure.measure(PLAN, scenario, contender, server).causes
+
+
+def test_a_run_can_be_written_down(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON has a row for each scenario and contender, and tables name them all."""
     written = json.loads(json.dumps(report.to_json(PLAN, results), allow_nan=False))
     report.print_tables(PLAN, results)
     shown = capsys.readouterr().out
-    chart.draw(results, tmp_path / "chart.png")
 
-    assert sorted(KINDS) == sorted(row["scenario"] for row in written["rows"])
-    assert [] == [name for name in KINDS if f"{name}: " not in shown]
-    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert list(results.rows) == [(row["scenario"], row["contender"]) for row in written["rows"]]
+    assert [] == [name for name in SCENARIOS if f"{name}: " not in shown]
 
 
 def test_a_page_has_every_number(results: Results, tmp_path: Path) -> None:
-    """The page names versions and rounds, has a table for each scenario, and shows the chart."""
-    page.write(tmp_path / "new", PLAN, results, draws=True)
+    """The page names versions and rounds, and has a table for each scenario."""
+    page.write(tmp_path / "new", PLAN, results)
     text = (tmp_path / "new" / "results.md").read_text()
 
-    assert [] == [name for name in KINDS if f"## {name}: " not in text]
+    assert [] == [name for name in SCENARIOS if f"## {name}: " not in text]
     assert all(f"{name} {version}" in text for name, version in report.versions())
     assert "1 of 1 rounds" in text
-    assert "(chart.png)" in text
-    assert {"chart.png", "results.json", "results.md"} == {file.name for file in (tmp_path / "new").iterdir()}
+    assert "## Targets: " in text
+    assert {"results.json", "results.md"} == {file.name for file in (tmp_path / "new").iterdir()}
+
+
+def test_a_page_shows_what_was_drawn(results: Results, tmp_path: Path) -> None:
+    """The charts are pictures, of what was measured alone, and the page shows each of them."""
+    few = Results({row: measured for row, measured in results.rows.items() if row[0] == "h1-c20"})
+    page.write(tmp_path, PLAN, few, draws=True)
+    charts = {file.name: file.read_bytes() for file in tmp_path.glob("*.png")}
+
+    assert {"speed.png", "everything.png"} == set(charts)
+    assert all(content.startswith(b"\x89PNG") for content in charts.values())
+    assert all(f"({name})" in (tmp_path / "results.md").read_text() for name in charts)
+
+
+def test_a_page_says_why_requests_failed(tmp_path: Path) -> None:
+    """A cause stands below the table of its scenario."""
+    failed = Measured(numbers={}, causes={"ReadError: reset": 3})
+    page.write(tmp_path, PLAN, Results({("h1-c1", "httpx"): [failed]}))
+
+    assert "httpx: 3 x `ReadError: reset`" in (tmp_path / "results.md").read_text()
 
 
 def test_an_interrupted_run_leaves_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,12 +124,12 @@ def test_an_interrupted_run_leaves_its_page(tmp_path: Path, monkeypatch: pytest.
 
 def test_no_measurement_begins_after_its_time() -> None:
     """A plan whose time is up measures nothing more."""
-    assert {} == carry_out(attrs.evolve(PLAN, minutes=0), lambda *_: None).rows
+    assert {} == measure.carry_out(attrs.evolve(PLAN, minutes=0), lambda *_: None).rows
 
 
 def test_a_round_goes_through_all_scenarios() -> None:
     """A run that is cut short has measured each scenario as often as any, give or take one."""
     plan = attrs.evolve(PLAN, scenarios=[SCENARIOS["h1-c20"], SCENARIOS["h2-c20"]], rounds=2)
-    found = [(scenario.name, number) for scenario, number, _ in measure.turns(plan)]
+    found = [(scenario.name, number) for scenario, number, _ in turns(plan)]
 
     assert [("h1-c20", 0), ("h2-c20", 0), ("h1-c20", 1), ("h2-c20", 1)] == found

@@ -8,13 +8,11 @@ import attrs
 import pytest
 
 from benchmarks.__main__ import matches
-from benchmarks.chart import COLOURS
-from benchmarks.contenders import CONTENDERS
-from benchmarks.driving import Effort, Window, drive
+from benchmarks.chart import SHARING, SPEED
+from benchmarks.driving import Effort, Window, described, drive
 from benchmarks.results import Measured, Results, Spread
 from benchmarks.scenarios import METRICS, SCENARIOS
 from benchmarks.targets import TARGETS, Target
-from benchmarks.threads import CONTENDERS as THREADED
 
 SOON = Effort(seconds=10, warm=0, answers=5)
 WINDOW = Window(seconds=1, ended=1, cpu=1, stalled=0, answers=3, causes={}, waits=[0.1, 0.1, 0.2])
@@ -66,12 +64,35 @@ def test_targets_are_about_what_is_measured(target: Target) -> None:
 
 
 def test_scenarios_name_what_there_is() -> None:
-    """Each metric can be written, each contender drawn, and each but the SDKs' made."""
+    """Each metric can be written, and what is drawn first is there."""
     for scenario in SCENARIOS.values():
         assert set(scenario.metrics) <= set(METRICS)
-        assert set(scenario.contenders) <= set(COLOURS)
-        known = THREADED if scenario.in_threads else CONTENDERS
-        assert scenario.name == "sdk" or set(scenario.contenders) <= set(known)
+    for panel in (*SPEED, *SHARING):
+        assert panel.metric in SCENARIOS[panel.scenario].metrics
+
+
+def test_more_is_better_of_speed_alone() -> None:
+    """Of whatever costs, takes long or is a ratio of such, less is better; a chart says so."""
+    assert ["rate", "mib_s"] == [name for name, metric in METRICS.items() if metric.better == "higher"]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            FileNotFoundError(2, "No such file", "/home/ada/lib/site-packages/x.pem"),
+            "FileNotFoundError: [Errno 2] No such file: '.../x.pem'",
+        ),
+        (
+            ValueError("no answer\nfrom http://127.0.0.1:80/v1/models"),
+            "ValueError: no answer from http://127.0.0.1:80/v1/models",
+        ),
+        (OSError(), "OSError"),
+    ],
+)
+def test_causes_name_no_folder(error: Exception, told: str) -> None:
+    """What is published of an error is one line, without where this machine has its files."""
+    assert told == described(error)
 
 
 def test_only_takes_a_name_or_its_first_words() -> None:
