@@ -10,7 +10,6 @@ their own, connections are closed.
 from __future__ import annotations
 
 import functools
-import math
 import os
 import random
 import threading
@@ -29,6 +28,7 @@ from pool_manager.core.messages import Request, SyncResponse, TransportFailure
 from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
+from pool_manager.core.snapshots import Picture
 from pool_manager.core.waits import too_late, wait_of
 from pool_manager.errors import PoolError
 from pool_manager.guarding import struck
@@ -86,7 +86,7 @@ class ThreadsEngine:
 
     def stats(self) -> EngineStats:
         """How things stand now."""
-        return self._decide(None, Scheduler.picture, self.now()).developed()
+        return cast(Picture, self._decide(None, Scheduler.picture, self.now())).developed()
 
     # Requests
 
@@ -216,23 +216,20 @@ class ThreadsEngine:
             while ticket.connection is None:
                 if ticket.error is not None:
                     raise ticket.error
-                if book is not self._book:
-                    return False
                 seconds = self._decide(book, self._judge, exchange)
+                if seconds is None:
+                    return False
                 if ticket.origin.usable_shared:
-                    glance = _GLANCE if self._keeper is waiter else _SELDOM
-                    seconds = glance if seconds is None else min(glance, seconds)
+                    seconds = min(_GLANCE if self._keeper is waiter else _SELDOM, seconds)
                     _read_for_nobody(ticket.origin)
-                if seconds is None or seconds > 0:
+                if seconds > 0:
                     waiter.sleep(seconds)
         finally:
             self._leave_queue(waiter)
         return True
 
-    def _judge(self, book: Scheduler, exchange: Exchange) -> float | None:
-        """Give for how long to sleep (None: for ever); raises if that was long enough."""
-        if book is not self._book:  # it was given up while this thread waited for the lock
-            return 0.0
+    def _judge(self, book: Scheduler, exchange: Exchange) -> float:
+        """Give for how long to sleep; raises if that was long enough."""
         ticket, request, now = cast(Ticket, exchange.ticket), exchange.request, self.now()
         due = book.deadlines.next
         if now >= due:
@@ -250,7 +247,7 @@ class ThreadsEngine:
         if self._keeper is None or self._keeper is waiter:
             self._keeper = waiter
             left = min(left, max(due - now, _SHORTEST_NAP))
-        return None if left == math.inf else left
+        return left
 
     def _leave_queue(self, waiter: Waiter) -> None:
         """
@@ -281,15 +278,11 @@ class ThreadsEngine:
         if self._holder == get_ident():
             self._late.append(functools.partial(self.tell, book, move, *args, **kwargs))
         else:
-            self._decide(book, self._move, functools.partial(move, book, *args, **kwargs))
+            self._decide(book, move, *args, **kwargs)
 
     def parted(self, carrier: Carrier) -> None:
         """Know that the socket of *carrier* is closed."""
         self._carriers.pop(carrier, None)
-
-    def _move(self, book: Scheduler, move: Callable[[], object]) -> None:
-        if book is self._book:  # else it was given up, and nobody asks it any more
-            move()
 
     def later(self, job: Callable[[], object]) -> None:
         """Have *job* done by whoever makes the next move."""
@@ -301,9 +294,11 @@ class ThreadsEngine:
         move: Callable[Concatenate[Scheduler, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> T:
+    ) -> T | None:
         """
         Make a move under the lock, on *book* or the one that is in use then; carry out what follows from it.
+
+        None if *book* was given up: nobody asks it any more.
 
         Where a move is broken off in its middle, by an interrupt, nobody knows how things stand: all that
         this scheduler knows of is closed, and another one begins.
@@ -316,6 +311,8 @@ class ThreadsEngine:
             with self._lock:
                 if book is None:
                     book = self._book
+                elif book is not self._book:
+                    return None
                 try:
                     self._holder = here
                     return move(book, *args, **kwargs)

@@ -29,8 +29,6 @@ DRAIN_TIME: Final = 0.005
 # Parts of a request up to this many bytes are written as one: two system calls cost more than a copy.
 JOINED: Final = 64 * 1024
 
-_NOTHING: Final = memoryview(b"")
-
 
 class Http1Carrier(Carrier):
     """
@@ -46,7 +44,7 @@ class Http1Carrier(Carrier):
         super().__init__(owner, book, connection, wire)
         self._http = Http1Connection()
         self._current: Exchange | None = None
-        self._unsent = _NOTHING
+        self._unsent: bytes | memoryview = b""
         self._is_mute = False  # nothing can be sent any more, but an answer may be there
         self._switched = False
         self._is_awaited = False  # somebody waits for more, or has done so in vain
@@ -78,7 +76,7 @@ class Http1Carrier(Carrier):
             self._read_left_over()
             if self._has_left_over:
                 return False
-        received = self.wire.receive_now()
+        received = self.wire.receive_unasked()
         # TLS may have had something to say to itself.
         return received is None or not (self.wire.decode(received) or self.wire.ended)
 
@@ -110,7 +108,7 @@ class Http1Carrier(Carrier):
     def send(self, exchange: Exchange, data: memoryview) -> int:
         """Write a part of the body, once the socket has taken the one before."""
         if self._unsent:
-            self._flush(exchange)
+            self._flush(exchange, self._unsent)
         if self._unsent:
             return 0
         buffers = self._framed(data)
@@ -124,7 +122,7 @@ class Http1Carrier(Carrier):
         if happened & READABLE:
             self.look(exchange)
         if happened & WRITABLE:
-            self._flush(exchange)
+            self._flush(exchange, self._unsent)
         return bool(happened)
 
     def look(self, exchange: Exchange) -> None:
@@ -234,15 +232,15 @@ class Http1Carrier(Carrier):
         if self._is_mute:
             return
         encoded = self.wire.encode(data)
-        left = memoryview(bytes(self._unsent) + bytes(encoded)) if self._unsent else memoryview(encoded)
-        self._unsent = left
-        self._flush(exchange)
+        self._flush(exchange, b"".join((self._unsent, encoded)) if self._unsent else encoded)
 
-    def _flush(self, exchange: Exchange) -> None:
+    def _flush(self, exchange: Exchange, data: bytes | memoryview) -> None:
+        self._unsent = data
         try:
-            self._unsent = self._unsent[self.wire.send_now(self._unsent) :]
+            sent = self.wire.send_now(data)
+            self._unsent = memoryview(data)[sent:] if sent < len(data) else b""
         except OSError as error:
-            self._unsent, self._is_mute = _NOTHING, True
+            self._unsent, self._is_mute = b"", True
             self._hear_last_words(exchange, error)
 
     def _hear_last_words(self, exchange: Exchange, error: OSError) -> None:
