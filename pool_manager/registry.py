@@ -16,6 +16,7 @@ it gives back is then given back by whoever comes next.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -250,6 +251,10 @@ class Registry:
     def reset(self) -> None:
         """Have no connection that is there used again, and certificates read anew."""
         self._contexts.clear()
+        self.retire()
+
+    def retire(self) -> None:
+        """Close connections that are idle, and the others once they are."""
         for pool in self.guard.move(self._all_pools):
             if pool.engine is not None:
                 with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
@@ -463,6 +468,13 @@ _INHERITED: list[Home] = []
 def registries() -> list[Registry]:
     """Give those of every manager of the process."""
     return [*_REGISTRIES]
+
+
+@atexit.register
+def _at_exit() -> None:
+    """Close what is idle, as servers like it. Daemon threads may go on, and who comes later dials anew."""
+    for registry in _REGISTRIES:
+        registry.retire()
 
 
 def _in_child() -> None:

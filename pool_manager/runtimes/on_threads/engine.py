@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import os
 import random
+import sys
 import threading
 import time
 from _thread import LockType, allocate_lock, get_ident
@@ -373,9 +374,12 @@ class ThreadsEngine:
         """Dial in a thread: a dial belongs to the pool, and goes on without who caused it (rule 4)."""
         host = connection.origin.key.host
         dial = functools.partial(self._dial, book, connection, turn)
+        if sys.is_finalizing():  # no thread begins any more, and Python 3.11 would wait for it
+            dial()
+            return
         try:
             threading.Thread(target=dial, name=f"pool_manager: dials {host}", daemon=True).start()
-        except RuntimeError:  # there are too many, or the interpreter is about to end
+        except RuntimeError:  # there are too many
             dial()
 
     def _dial(self, book: Scheduler, connection: Connection, turn: LockType) -> None:

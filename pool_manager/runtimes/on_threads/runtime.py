@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 
@@ -26,7 +27,14 @@ class Threads:
         function()
 
     def call_later(self, delay: float, function: Callable[[], object]) -> None:
-        """Call *function* from a daemon thread: it must not hold up the end of the process."""
+        """
+        Call *function* from a daemon thread: it must not hold up the end of the process.
+
+        At that end no thread begins any more: then it is called now.
+        """
+        if sys.is_finalizing():
+            function()
+            return
         timer = threading.Timer(delay, function)
         timer.daemon = True
         timer.start()
