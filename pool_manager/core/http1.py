@@ -15,6 +15,9 @@ neither side asking to close, the end of the body not told by closing (9.3).
 Rule 3: after a `TransportFailure` from `send_body`, `end_of_body`, `receive` or `receive_eof` the
 connection must be closed. One from `start` harms nothing: no byte was made.
 Rule 4: the answer may come before the request is written; the request may still be written to its end.
+Rule 5: a body that breaks the rules takes nothing with it that came before, though it came in one piece:
+that is reported first, and the `TransportFailure` as the last event. So what a caller sees is no matter of
+how the bytes were cut.
 
 What was given out counts as written: whether a socket took it is known to those who write.
 """
@@ -202,7 +205,7 @@ class Http1Connection:
 
     def receive(self, data: bytes) -> list[Event]:
         """
-        Take what came; give what it means.
+        Take what came; give what it means. The last event may be a `TransportFailure` (rule 5).
 
         Raises:
             TransportFailure: "RemoteProtocolError": the server broke the rules.
@@ -212,9 +215,12 @@ class Http1Connection:
         try:
             while rest:
                 rest = self._take(rest, events)
-        except TransportFailure:
+        except TransportFailure as failure:
+            in_body = self._phase is _BODY
             self._give_up(_BROKEN)
-            raise
+            if not (in_body and events):
+                raise
+            events.append(failure)
         return events
 
     def receive_eof(self) -> list[Event]:

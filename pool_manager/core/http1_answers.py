@@ -5,7 +5,7 @@ Rule 1: a parser is given one whole head and nothing else. Where a head ends and
 decided by us, so that no parser has to know the method of the request.
 Rule 2: h11 is the judge, and errors are in the words that users of httpcore know. Another parser may be
 faster with heads that are beyond doubt, and hands the others over.
-Rule 3: RFC 9112 is the law where h11 is lenient: no two framings, and no line folding.
+Rule 3: RFC 9112 is the law where h11 is lenient: no two framings.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ _ASKS_TO_SWITCH: Final = h11.Request(method="GET", target="/", headers=[("host",
 
 def parse_with_h11(head: bytes) -> Head:
     """Parse *head* with h11."""
-    if b"\n " in head or b"\n\t" in head:
-        raise remote_error("obsolete line folding in a header")  # RFC 9112, 5.2
     parser = h11.Connection(h11.CLIENT)
     if head[9:10] == b"1":  # h11 takes a 1xx only after a request, and a 101 only if that asked for it.
         parser.send(_ASKS_TO_SWITCH)

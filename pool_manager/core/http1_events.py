@@ -61,7 +61,7 @@ class Switched:
     data: bytes
 
 
-Event: TypeAlias = Informational | Head | bytes | End | Switched
+Event: TypeAlias = Informational | Head | bytes | End | Switched | TransportFailure
 
 END: Final = End()
 

@@ -200,6 +200,7 @@ class Http1Carrier(Carrier):
         if type(event) is bytes:
             self._take_part(exchange, event)
         elif type(event) is Head:
+            self.http_version = event.http_version
             exchange.take_head(event.status, event.reason, event.headers)
         elif type(event) is Switched:
             self._switched = True
@@ -207,6 +208,8 @@ class Http1Carrier(Carrier):
                 exchange.take_part(event.data)
         elif type(event) is Informational:
             exchange.postpone()
+        elif type(event) is TransportFailure:
+            self.give_up(event)
         else:
             exchange.end()
             if exchange.written:

@@ -35,6 +35,8 @@ async def upload(exchange: Exchange) -> None:
         for part in body:
             if not await way.send(part):
                 break
+    while exchange.carrier.is_full and not is_needless(exchange):
+        await exchange.wait_to_write()  # what a transport holds on to is not sent
     if exchange.carrier.has_all_of(exchange) or not is_needless(exchange):
         exchange.carrier.end_request(exchange)
 

@@ -289,11 +289,14 @@ class Http1Carrier(Carrier):
         if type(event) is bytes:
             exchange.take_part(event)
         elif type(event) is Head:
+            self.http_version = event.http_version
             exchange.take_head(event.status, event.reason, event.headers)
         elif type(event) is Switched:
             self._switched = True
             if event.data:
                 exchange.take_part(event.data)
+        elif type(event) is TransportFailure:
+            raise event
         elif type(event) is not Informational:
             exchange.end()
             if exchange.written:
