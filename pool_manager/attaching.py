@@ -2,8 +2,10 @@
 Putting a client that exists already on the pool, and taking it off again.
 
 The innermost transport is swapped: what wraps it (retries, tracing, mocks)
-stays. This touches `_transport`, `_mounts` and `_pool`, which both libraries have
-under these names and neither promises.
+stays. Where a tool has wrapped a method of that transport itself, as OpenTelemetry's
+`instrument_client` does, the transport stays, too, and what is below it is swapped. This
+touches `_transport`, `_mounts` and `_pool`, which both libraries have under these names and
+neither promises.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, Final, Self, cast
 
 import attrs
 
@@ -28,6 +30,7 @@ class Attachment:
     """A client on the pool, and how it was before."""
 
     pooled: PoolTransport
+    _swapped: object  # what stands there for the original
     _original: Any
     _mounts: dict[Any, Any]
 
@@ -35,20 +38,24 @@ class Attachment:
     def make(cls, client: Any, pooled: PoolTransport) -> Attachment:
         """Swap *pooled* in for the client's own transport, and route its proxies too."""
         library = library_of_client(client)
-        holder, name, original = _innermost(client, library)
-        made = cls(pooled, original, client._mounts)
-        setattr(holder, name, pooled)
+        place = _innermost(client, library)
         own = {key: mount for key, mount in client._mounts.items() if not _is_plain(mount, library)}
-        replaced = [mount for key, mount in client._mounts.items() if key not in own and mount is not None]
-        pooled.replaced = [original, *replaced]
+        pooled.replaced = [mount for key, mount in client._mounts.items() if key not in own and mount]
+        swapped: object = pooled
+        if place.name == _BELOW:
+            swapped = _Below(pooled, place.found)
+        else:
+            pooled.replaced = [place.found, *pooled.replaced]
+        made = cls(pooled, swapped, place.found, client._mounts)
+        place.put(swapped)
         client._mounts = own
         return made
 
     def undo(self, client: Any) -> None:
         """Put everything back. A wrapper that came around the transport meanwhile stays."""
-        for holder, name, transport in _transports(client, self.pooled.face.library):
-            if transport is self.pooled:
-                setattr(holder, name, self._original)
+        for place in _places(client, self.pooled.face.library):
+            if place.found is self._swapped:
+                place.put(self._original)
         client._mounts = self._mounts
         self.pooled.replaced = ()
         self.pooled.close()
@@ -74,7 +81,8 @@ def library_of_client(client: Any) -> ModuleType:
 def differences(client: Any, config: PoolConfig) -> list[str]:
     """What of the client's connection settings *config* would change, as far as can be seen."""
     library = library_of_client(client)
-    pool = _innermost(client, library)[2]._pool
+    innermost = _innermost(client, library)
+    pool = innermost.found if innermost.name == _BELOW else innermost.found._pool
     found: list[str] = []
     if pool._ssl_context is not None:
         found += _tls_differences(pool._ssl_context, _default_context(library))
@@ -135,30 +143,105 @@ def _is_plain(transport: object, library: ModuleType) -> bool:
     return transport is None or isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
 
 
-def _transports(client: Any, library: ModuleType) -> Iterator[tuple[Any, str, Any]]:
-    """Each transport from the client's inwards, as (who holds it, under which name, transport)."""
-    holder, name = client, "_transport"
+_BELOW: Final = "_pool"  # of a transport of the library's
+_METHODS: Final = ("handle_request", "handle_async_request")
+
+
+@attrs.frozen
+class _Below:
+    """What stands for httpcore's pool where the transport above it stays; leads to ours, and closes both."""
+
+    _pooled: PoolTransport
+    _original: Any
+
+    def handle_request(self, asked: Any) -> Any:
+        return self._pooled.face.seam.below(self._pooled._send).handle_request(asked)
+
+    def handle_async_request(self, asked: Any) -> Any:
+        return self._pooled.face.async_seam.below(self._pooled._asend).handle_async_request(asked)
+
+    def close(self) -> None:
+        self._original.close()
+        self._pooled.close()
+
+    async def aclose(self) -> None:
+        await self._original.aclose()
+        await self._pooled.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+@attrs.frozen
+class _Place:
+    """
+    Where a transport is: what holds it, and by which name.
+
+    A wrapper for both colours may hold one transport by two names.
+    """
+
+    holder: Any
+    names: tuple[str, ...]
+    found: Any
+
+    @property
+    def name(self) -> str:
+        return self.names[0]
+
+    def put(self, transport: object) -> None:
+        """Have *transport* there instead."""
+        for name in self.names:
+            setattr(self.holder, name, transport)
+
+
+def _places(client: Any, library: ModuleType) -> Iterator[_Place]:
+    """Each transport from the client's inwards; at the end what is below one whose methods were wrapped."""
+    base = library.BaseTransport if isinstance(client, library.Client) else library.AsyncBaseTransport
+    place = _Place(client, ("_transport",), client._transport)
     seen: set[int] = set()
-    while id(holder) not in seen:
-        seen.add(id(holder))
-        transport = getattr(holder, name)
-        yield holder, name, transport
-        if _is_plain(transport, library) or isinstance(transport, PoolTransport):
+    while id(place.found) not in seen:
+        seen.add(id(place.found))
+        yield place
+        if isinstance(place.found, PoolTransport | _Below):
             return
-        bases = (library.BaseTransport, library.AsyncBaseTransport)
-        inner = [key for key, value in getattr(transport, "__dict__", {}).items() if isinstance(value, bases)]
-        if len(inner) != 1:
+        if _is_plain(place.found, library):
+            if not any(name in vars(place.found) for name in _METHODS):
+                return
+            place = _Place(place.found, (_BELOW,), place.found._pool)
+            yield place
             return
-        holder, name = transport, inner[0]
+        inner = {name: value for name, value in _held_by(place.found) if isinstance(value, base)}
+        if len({id(value) for value in inner.values()}) != 1:
+            return
+        place = _Place(place.found, tuple(inner), next(iter(inner.values())))
 
 
-def _innermost(client: Any, library: ModuleType) -> tuple[Any, str, Any]:
-    *_, (holder, name, transport) = _transports(client, library)
-    if isinstance(transport, PoolTransport):
+def _held_by(transport: object) -> Iterator[tuple[str, object]]:
+    """What a transport holds, by its names."""
+    yield from getattr(transport, "__dict__", {}).items()
+    for kind in type(transport).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            if hasattr(transport, name):
+                yield name, getattr(transport, name)
+
+
+def _innermost(client: Any, library: ModuleType) -> _Place:
+    *_, place = _places(client, library)
+    if isinstance(place.found, PoolTransport | _Below):
         raise ConfigError(f"client {client!r} is on a pool already: detach it there first")
-    if not _is_plain(transport, library):
+    if place.name != _BELOW and not _is_plain(place.found, library):
         raise ConfigError(
-            f"client {client!r} ends in a {type(transport).__name__}, not in the library's own transport:"
+            f"client {client!r} ends in a {type(place.found).__name__}, not in the library's own transport:"
             " there is no connection to pool"
         )
-    return holder, name, transport
+    return place

@@ -45,9 +45,10 @@ class Seam:
 
     def is_taken(self) -> bool:
         """Whether a tool is there now."""
-        return self._above.is_replaced() or self._is_taken_below()
+        return self._above.is_replaced() or self.is_taken_below()
 
-    def _is_taken_below(self) -> bool:
+    def is_taken_below(self) -> bool:
+        """Whether one is in httpcore's pool, below the library's own transports."""
         if self._below is None:
             # The libraries import it when they make their first transport; not imported, it is not patched.
             pool = getattr(sys.modules.get(self._core), self._pool_name, None)
@@ -77,13 +78,28 @@ class Seam:
             is_retry: Whether it was sent before.
         """
         once = functools.partial(pooled, is_retry=is_retry)
-        stand_in = self._kind(verify=_no_tls(), trust_env=False, proxy=self._theirs(proxy))
-        pool, exit_ = stand_in._pool, _Exit(self._library, sys.modules[self._core], once)
-        if self._is_taken_below():
+        stand_in = self._stand_in(proxy)
+        pool, exit_ = stand_in._pool, self._exit(once)
+        if self.is_taken_below():
             pool.create_connection = exit_.create_connection
         else:
             setattr(pool, self._name, getattr(exit_, self._name))
         return getattr(self._kind, self._name)(stand_in, request)
+
+    def _stand_in(self, proxy: Proxy | None) -> Any:
+        return self._kind(verify=_no_tls(), trust_env=False, proxy=self._theirs(proxy))
+
+    def _exit(self, once: Callable[..., Any]) -> _Exit:
+        return _Exit(self._library, sys.modules[self._core], once)
+
+    def below(self, once: Callable[..., Any]) -> Any:
+        """Give what does for httpcore's pool: leads to *once*, by the tool in such a pool if there is one."""
+        exit_ = self._exit(once)
+        if not self.is_taken_below():
+            return exit_
+        pool = self._stand_in(None)._pool
+        pool.create_connection = exit_.create_connection
+        return pool
 
     def _theirs(self, proxy: Proxy | None) -> Any:
         if proxy is None:

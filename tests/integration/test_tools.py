@@ -29,7 +29,7 @@ from pytest_httpx2 import httpx2_mock
 from pool_manager import PoolConfig, PoolManager, Retries
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.proxy_server import ProxyServer
-from tests.support.sdks import CLIENTS, HttpClient, Run, library_of
+from tests.support.sdks import CLIENTS, HttpClient, Run, close, library_of
 
 assert httpx2_mock, "a fixture of the plugin's"
 
@@ -450,6 +450,42 @@ def test_opentelemetry(  # noqa: PLR0917 - parameters and fixtures
     assert parents == [
         [f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"] for span in (first, second)
     ]
+
+
+@pytest.mark.parametrize("kind", CLIENTS, ids=named)
+def test_opentelemetry_was_there_first(  # noqa: PLR0917 - parameters and fixtures
+    kind: type[HttpClient],
+    manager: PoolManager,
+    run: Run,
+    spans: InMemorySpanExporter,
+    tracers: TracerProvider,
+    counting_server: CountingServer,
+) -> None:
+    """A client that was instrumented before it is attached makes spans on the pool, and after it."""
+    client: Any = kind()
+    INSTRUMENTORS[library_of(kind)].instrument_client(client, tracer_provider=tracers)
+    manager.attach(client, config=PoolConfig(trust_env=False))
+    pooled: Any = run(client.get(counting_server.url))
+    manager.detach(client)
+    plain: Any = run(client.get(counting_server.url))
+    assert ["pool_manager" in answer.extensions for answer in (pooled, plain)] == [True, False]
+    assert [span.kind for span in spans.get_finished_spans()] == [SpanKind.CLIENT] * 2
+    run(close(client))
+
+
+@pytest.mark.parametrize("kind", HTTPX, ids=named)
+def test_a_mock_below_a_wrapped_method(
+    kind: type[HttpClient], manager: PoolManager, run: Run, tracers: TracerProvider
+) -> None:
+    """A mock in httpcore meets the request of an attached client whose transport was instrumented, once."""
+    client: Any = kind()
+    HTTPXClientInstrumentor.instrument_client(client, tracer_provider=tracers)
+    manager.attach(client, config=PoolConfig(trust_env=False))
+    with respx.mock(using="httpcore") as mock:
+        route = mock.get("https://api.example.com/").respond(json=CANNED)
+        answer: Any = run(client.get("https://api.example.com/"))
+    assert (answer.json(), route.call_count) == (CANNED, 1)
+    run(close(client))
 
 
 def test_opentelemetry_is_taken_off(
