@@ -28,6 +28,7 @@ LIBRARIES = (
 )
 MOST_RATIOS = 2  # columns
 WIDTH = 190  # of the tables, where no terminal says how wide it is
+DIGITS = 5  # in JSON
 RATES = ("rate", "mib_s")
 BUSY = 5  # percent of its time that a client was kept off its core: more, and rates are not to be believed
 BUSY_WARNING = (
@@ -88,7 +89,7 @@ def to_json(plan: Plan, results: Results) -> dict[str, object]:
     targets = [
         {
             **attrs.asdict(target),
-            "found": attrs.asdict(found),
+            "found": _written(found),
             "met": target.is_met(found),
             "busy": _is_busy(results, target.scenario, target.contender, target.peer),
         }
@@ -99,17 +100,24 @@ def to_json(plan: Plan, results: Results) -> dict[str, object]:
 
 def _numbers(results: Results, scenario: str, contender: str) -> dict[str, object]:
     spreads = {name: results.spread(scenario, contender, name) for name in SCENARIOS[scenario].metrics}
-    return {name: attrs.asdict(spread) for name, spread in spreads.items() if spread is not None}
+    return {name: _written(spread) for name, spread in spreads.items() if spread is not None}
+
+
+def _written(spread: Spread) -> dict[str, float]:
+    """Write as many digits as were measured, and no more."""
+    return {name: float(f"{value:.{DIGITS}g}") for name, value in attrs.asdict(spread).items()}
 
 
 def _ratios(results: Results, scenario: str, contender: str) -> dict[str, dict[str, object]]:
-    """Give the ratios of the first two metrics, the speed and the cost, to each of the others."""
+    """Of ours, give the ratios of the first two metrics, the speed and the cost, to each of the others."""
     ratios: dict[str, dict[str, object]] = {}
+    if not contender.startswith("pool+"):
+        return ratios
     for metric in SCENARIOS[scenario].metrics[:2]:
         for peer in results.contenders(scenario):
             spread = results.ratio(scenario, contender, metric, peer)
             if peer != contender and spread is not None:
-                ratios.setdefault(metric, {})[peer] = attrs.asdict(spread)
+                ratios.setdefault(metric, {})[peer] = _written(spread)
     return ratios
 
 
