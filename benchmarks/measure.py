@@ -18,6 +18,7 @@ from benchmarks.driving import Effort, in_one_line
 from benchmarks.pinning import cores
 from benchmarks.results import Measured, Results
 from benchmarks.scenarios import Scenario
+from benchmarks.scenarios.arena import ALWAYS
 from benchmarks.servers import Server, running
 
 PATIENCE = 180.0  # seconds for one measurement
@@ -61,12 +62,17 @@ class Plan:
 
 
 def turns(plan: Plan) -> Iterator[tuple[Scenario, int, str]]:
-    """Give scenario, round and contender; a round goes through all scenarios: a run cut short has each."""
-    for number in range(plan.rounds):
-        for scenario in plan.scenarios:
-            if number < scenario.rounds:
-                for contender in plan.taking_part(scenario):
-                    yield scenario, number, contender
+    """
+    Give scenario, round and contender.
+
+    A round goes through all scenarios, so that a run cut short has each. After the first one, those that
+    are to have many rounds have them all before the others go on: what is cut are those.
+    """
+    rounds = [(scenario, number) for number in range(plan.rounds) for scenario in plan.scenarios]
+    for scenario, number in sorted(rounds, key=lambda turn: turn[1] > 0 and turn[0].rounds < ALWAYS):
+        if number < scenario.rounds:
+            for contender in plan.taking_part(scenario):
+                yield scenario, number, contender
 
 
 def carry_out(plan: Plan, heard: Heard) -> Results:

@@ -24,15 +24,14 @@ __all__ = ["METRICS", "SCENARIOS", "Arena", "Metric", "Numbers", "Scenario"]
 SCENARIOS = {
     scenario.name: scenario
     for group in (
-        *(
-            scenarios(http2=http2)
-            for http2 in (False, True)
-            for scenarios in (
-                *(small_answers.on_asyncio, small_answers.in_threads),
-                *(long_bodies.scenarios, crowds.storms, beside.scenarios),
-            )
-        ),
-        *(crowds.of_sdks(), growth.scenarios(), making.scenarios()),
+        *(small_answers.on_asyncio(http2=http2) for http2 in (False, True)),
+        *(small_answers.in_threads(http2=http2) for http2 in (False, True)),
+        *(crowds.of_sdks(), making.making()),
+        *(crowds.storms(http2=http2) for http2 in (False, True)),
+        *(making.having(http2=http2) for http2 in (False, True)),
+        *(beside.scenarios(http2=http2) for http2 in (False, True)),
+        growth.scenarios(),
+        *(long_bodies.scenarios(http2=http2) for http2 in (False, True)),
     )
     for scenario in group
 }

@@ -123,7 +123,7 @@ def of_sdks() -> list[Scenario]:
     return [
         Scenario(
             name=name,
-            title=f"{CLIENTS} {whose} clients, {REQUESTS} requests each, all at once",
+            title=f"{CLIENTS} clients of {whose}, {REQUESTS} requests each at once",
             contenders=chosen(CROWDS, *who),
             metrics=("wall_s", "make_ms", "memory_mib", "cpu_s", "connections", "failed"),
             run=many_sdk_clients,

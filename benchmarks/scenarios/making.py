@@ -155,12 +155,12 @@ async def keep_clients(arena: Arena) -> Numbers:
     }
 
 
-def scenarios() -> list[Scenario]:
-    """Make clients of each kind; have clients of each library."""
-    making = [
+def making() -> list[Scenario]:
+    """Make clients of each kind."""
+    return [
         Scenario(
             name=name,
-            title=f"Making a client for {where} (some put off their TLS context until the first request)",
+            title=f"Making a client for {where}; some make their TLS context later",
             contenders={kind: KINDS[kind] for kind in kinds},
             metrics=("make_us", "heap_kib"),
             run=functools.partial(make_clients, in_threads=in_threads),
@@ -170,7 +170,11 @@ def scenarios() -> list[Scenario]:
             ("make-threads", "threads", True, THREADED),
         )
     ]
-    having = [
+
+
+def having(*, http2: bool) -> list[Scenario]:
+    """Have clients of each library."""
+    return [
         Scenario(
             name=f"clients-{'h2' if http2 else 'h1'}",
             title=f"{spoken(http2)}, TLS, {KEPT} clients of one server, each with one answer behind it",
@@ -180,6 +184,4 @@ def scenarios() -> list[Scenario]:
             http2=http2,
             tls=True,
         )
-        for http2 in (False, True)
     ]
-    return [*making, *having]

@@ -128,8 +128,10 @@ def test_no_measurement_begins_after_its_time() -> None:
 
 
 def test_a_round_goes_through_all_scenarios() -> None:
-    """A run that is cut short has measured each scenario as often as any, give or take one."""
-    plan = attrs.evolve(PLAN, scenarios=[SCENARIOS["h1-c20"], SCENARIOS["h2-c20"]], rounds=2)
+    """A run that is cut short has measured each scenario; those of many rounds go on before others do."""
+    plan = attrs.evolve(PLAN, scenarios=[SCENARIOS[name] for name in ("h1-c20", "up-h1", "h2-c20")], rounds=3)
     found = [(scenario.name, number) for scenario, number, _ in turns(plan)]
 
-    assert [("h1-c20", 0), ("h2-c20", 0), ("h1-c20", 1), ("h2-c20", 1)] == found
+    first = [("h1-c20", 0), ("up-h1", 0), ("h2-c20", 0)]
+    many = [("h1-c20", 1), ("h2-c20", 1), ("h1-c20", 2), ("h2-c20", 2)]
+    assert [*first, *many, ("up-h1", 1)] == found
