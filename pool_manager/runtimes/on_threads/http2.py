@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import time
 from _thread import get_ident
 from typing import Final, ParamSpec, TypeVar
@@ -32,7 +31,7 @@ from pool_manager.runtimes.on_threads.carriers import Owner, broken, closed
 from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.hearing import Hearing
 from pool_manager.runtimes.on_threads.leading import Readers, Role
-from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, Wire
+from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, Wire, takes_signals
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -414,7 +413,7 @@ class Http2Carrier(Hearing):
         """Tell whether the kernel waits, in the call that reads."""
         if self._out and not (self._is_mute or self._sender):
             return False
-        return (seconds is None or seconds >= SLICE) and get_ident() != threading.main_thread().ident
+        return (seconds is None or seconds >= SLICE) and not takes_signals()
 
     def _take_in(self, seconds: float | None) -> None:
         """Read, and take what came."""

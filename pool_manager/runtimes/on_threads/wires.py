@@ -46,6 +46,16 @@ _STATE_AND_BYTES: Final = struct.Struct("=B127xQ")
 _ESTABLISHED: Final = 1
 
 
+def takes_signals() -> bool:
+    """
+    Tell whether the handlers of signals run in this thread.
+
+    A signal ends a call; Python makes it again (PEP 475), and the kernel's time begins anew. Whoever gets
+    signals all the time would wait for ever. Where Python waits (`Wire.wait`), it waits for what is left.
+    """
+    return threading.get_ident() == threading.main_thread().ident
+
+
 class Wire:
     """
     One connected socket.
@@ -81,7 +91,7 @@ class Wire:
         Raises:
             OSError: The connection is broken.
         """
-        if not _KERNEL_WAITS or (seconds is not None and seconds <= 0):
+        if not _KERNEL_WAITS or (seconds is not None and (seconds <= 0 or takes_signals())):
             return self.receive_now() if self.wait(READABLE, seconds) else None
         if seconds != self._patience:
             self._be_patient(seconds)
