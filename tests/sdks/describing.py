@@ -20,6 +20,7 @@ Pool: TypeAlias = Any
 
 Respond: TypeAlias = Callable[[CountedRequest], Answer]
 Colour: TypeAlias = Literal["sync", "async"]
+HeldBy: TypeAlias = Literal["close", "with", "collector", "lease"]
 Library: TypeAlias = Literal["httpx", "httpx2"]
 
 
@@ -118,6 +119,8 @@ class Case:
 
         how: What a user writes, for the table.
 
+        pooled: Whether it is `pooled` itself that makes one, and nothing around it.
+
         sync: Makes one on a pool, to talk to a URL; None if it has no sync face.
 
         later: The same for its async face.
@@ -132,8 +135,9 @@ class Case:
 
         copies: What makes another of it that lives on the same client, by name.
 
-        held_by: Who gives the lease back: the SDK's own "close", the "client" that it was made with
-            (the SDK has no close, or does not close what it was given) or a "lease" around it.
+        held_by: Who gives the lease back: its own "close"; its "with", and then the collector (it has no
+            close, and leaves the client of its other face alone); the "collector" alone (it has neither);
+            or a "lease" around it (it does not close what it was given).
 
         close: How it is closed, where `held_by` is "close".
 
@@ -145,13 +149,14 @@ class Case:
     library: Library
     how: str
     call: Call
+    pooled: bool = False
     sync: Callable[[Pool, str], Any] | None = None
     later: Callable[[Pool, str], Any] | None = None
     stream: Stream | None = None
     later_call: Call | None = None
     later_stream: Stream | None = None
     copies: Mapping[str, Callable[[Any], Any]] = attrs.field(factory=dict[str, Callable[[Any], Any]])
-    held_by: Literal["close", "lease"] = "close"
+    held_by: HeldBy = "close"
     close: Callable[[Any], object] = close
     group: str = "sdks-all"
 

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from tests.sdks.describing import Case, Colour
+from tests.sdks.describing import Case, Colour, HeldBy
 from tests.sdks.families import CASES
 
 ROOT: Final = Path(__file__).parents[2]
@@ -27,9 +27,17 @@ Holds: TypeAlias = Callable[[Case, Colour], bool]
 CHECKS: Final[Mapping[str, Holds]] = {
     "shared": lambda case, colour: colour in case.colours,
     "loops": lambda _, colour: colour == "async",
+    "settings": lambda case, _: case.pooled,
     "closed": lambda case, colour: colour in case.colours,
     "copies": lambda case, _: bool(case.copies),
     "streams": lambda case, colour: case.stream_of(colour) is not None,
+}
+
+HOLDERS: Final[Mapping[HeldBy, str]] = {
+    "close": "its `close`",
+    "with": "its `with`, then being lost",
+    "collector": "being lost",
+    "lease": "a lease around it",
 }
 
 
@@ -71,8 +79,7 @@ def _row(case: Case) -> Sequence[str]:
     marks = (
         " ".join(colour for colour in case.colours if holds(case, colour)) or "-" for holds in CHECKS.values()
     )
-    holder = "its `close`" if case.held_by == "close" else "a lease's `close`"
-    return (case.name, _version(case), case.library, case.how, *marks, holder)
+    return (case.name, _version(case), case.library, case.how, *marks, HOLDERS[case.held_by])
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

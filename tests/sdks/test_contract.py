@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import importlib
 import inspect
-import os
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
+import attrs
+import httpx
+import httpx2
 import pytest
 
 from pool_manager import PoolManager
-from tests.sdks.describing import Call, Case, Colour, Stream
+from tests.sdks.conftest import GROUP
+from tests.sdks.describing import Case, Colour, Respond, Stream
 from tests.sdks.families import CASES
 from tests.sdks.table import CHECKS, pins
+from tests.support.counted import CountedRequest
 from tests.support.counting_server import CountingServer
 
 # SDKs warn of what they, and not their users, have to change. A ResourceWarning stays an error.
@@ -29,9 +36,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 
-# The environments differ in what their dependency groups install; each tests all of its own.
-GROUP = os.environ.get("SDKS_GROUP", "sdks-all")
+# Each environment tests all that its dependency group installs.
 INSTALLED = [case for case in CASES if case.group == GROUP]
+
+# What a client is told where its own setting is to hold.
+DEFAULTS = (None, httpx.USE_CLIENT_DEFAULT, httpx2.USE_CLIENT_DEFAULT)
 
 
 def each(check: str) -> pytest.MarkDecorator:
@@ -73,11 +82,16 @@ def run() -> Iterator[Run]:
 def made(case: Case, colour: Colour, manager: PoolManager, url: str, run: Run) -> Iterator[Any]:
     """Give an SDK, made where its requests will run, and let it go as its description says."""
     with contextlib.ExitStack() as stack:
-        pool = manager if case.held_by == "close" else stack.enter_context(manager.lease(name=case.name))
+        pool = stack.enter_context(manager.lease(name=case.name)) if case.held_by == "lease" else manager
         sdk = run(_made(case, colour, pool, url)) if colour == "async" else case.make(colour, pool, url)
-        yield sdk
+        # Nobody else is to hold on to one that is let go by being lost.
+        yield weakref.proxy(sdk) if case.held_by in {"with", "collector"} else sdk
         if case.held_by == "close":
             run(case.close(sdk))
+        elif case.held_by == "with":
+            run((sdk.__aexit__ if colour == "async" else sdk.__exit__)(None, None, None))
+        del sdk
+        gc.collect()
 
 
 async def _made(case: Case, colour: Colour, pool: Any, url: str) -> Any:
@@ -91,15 +105,20 @@ def leases_out(manager: PoolManager) -> int:
     return stats.leases_taken - stats.leases_returned
 
 
-def asked(call: Call, sdk: Any, run: Callable[[object], Any]) -> object:
+def asked(case: Case, colour: Colour, sdk: Any, run: Run) -> object:
     """Call, and give what is to be looked at."""
-    return call.read(run(call.ask(sdk)))
+    call = case.call_of(colour)
+    given = call.ask(sdk)
+    assert inspect.isawaitable(given) == (colour == "async"), "the call of another face was described"
+    return call.read(run(given))
 
 
-def streamed(stream: Stream, sdk: Any, run: Run) -> str:
+def streamed(case: Case, colour: Colour, sdk: Any, run: Run) -> str:
     """Give the text of a stream."""
+    stream = case.stream_of(colour)
+    assert stream is not None
     events = run(stream.ask(sdk))
-    if hasattr(events, "__aiter__"):
+    if colour == "async":
         return run(_text(stream, events))
     return "".join(stream.read(event) or "" for event in events)
 
@@ -126,7 +145,7 @@ def test_two_instances_share_one_connection(
         made(case, colour, manager, counting_server.url, run) as two,
     ):
         before = counting_server.processed(call.method)  # some ask something when they are made
-        answers = [asked(call, sdk, run) for sdk in (one, two, one)]
+        answers = [asked(case, colour, sdk, run) for sdk in (one, two, one)]
         sent = counting_server.processed(call.method) - before
     assert answers == [call.gives] * 3
     assert counting_server.connections == 1
@@ -145,13 +164,75 @@ def test_one_instance_through_three_loops(
         before = counting_server.processed(call.method)
         answers = []
         for run in runs:
-            answers.append(asked(call, sdk, run))
+            answers.append(asked(case, colour, sdk, run))
             if run is not runs[0]:  # that one makes and closes the SDK
                 run.close()
         sent = counting_server.processed(call.method) - before
     runs[0].close()
     assert answers == [call.gives] * 3
     assert sent == 3 * call.requests
+
+
+class Unpooled:
+    """Makes an SDK as its authors do."""
+
+    def pooled(self, sdk_class: type, **options: object) -> object:
+        """Make one."""
+        return sdk_class(**options)
+
+
+@attrs.frozen
+class Sent:
+    """What an SDK asks its httpx client for, the values of headers aside: some are new each time."""
+
+    method: str
+    url: str
+    headers: tuple[str, ...]
+    timeouts: object
+    follows_redirects: object
+
+
+def spy_on(library: Any, colour: Colour, respond: Respond, patch: pytest.MonkeyPatch) -> list[Sent]:
+    """Note what clients of *library* send, and answer it without a connection."""
+    kind = library.Client if colour == "sync" else library.AsyncClient
+    sent: list[Sent] = []
+
+    def answer(client: Any, request: Any, follow_redirects: Any) -> object:
+        follows = client.follow_redirects if follow_redirects in DEFAULTS else follow_redirects
+        names = tuple(sorted(request.headers))
+        sent.append(Sent(request.method, str(request.url), names, request.extensions["timeout"], follows))
+        asked = CountedRequest(
+            connection=1, method=request.method, path=request.url.path, headers=(), body=b""
+        )
+        told = respond(asked)
+        return library.Response(told.status, headers=told.headers, content=told.body, request=request)
+
+    def send(client: Any, request: Any, *, follow_redirects: Any = None, **_: object) -> object:
+        return answer(client, request, follow_redirects)
+
+    async def send_async(client: Any, request: Any, *, follow_redirects: Any = None, **_: object) -> object:
+        return answer(client, request, follow_redirects)
+
+    patch.setattr(kind, "send", send if colour == "sync" else send_async)
+    return sent
+
+
+@each("settings")
+def test_it_asks_for_what_it_would_ask_for_unpooled(
+    case: Case, colour: Colour, manager: PoolManager, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooled SDK's requests have the headers, timeouts and redirects of one without the pool."""
+    call = case.call_of(colour)
+    library = importlib.import_module(case.library)
+    sent = spy_on(library, colour, call.respond, monkeypatch)
+    with made(case, colour, manager, "http://127.0.0.1:9", run) as sdk:
+        assert asked(case, colour, sdk, run) == call.gives
+    pooled = sent.copy()
+    sent.clear()
+    plain = run(_made(case, colour, Unpooled(), "http://127.0.0.1:9"))
+    assert asked(case, colour, plain, run) == call.gives
+    assert pooled == sent
+    assert len(sent) == 1
 
 
 @each("closed")
@@ -162,7 +243,7 @@ def test_it_gives_its_lease_back(
     call = case.call_of(colour)
     counting_server.respond = call.respond
     with made(case, colour, manager, counting_server.url, run) as sdk:
-        assert asked(call, sdk, run) == call.gives
+        assert asked(case, colour, sdk, run) == call.gives
         assert leases_out(manager) > 0
     assert (leases_out(manager), manager.stats().pools) == (0, ())
     run(asyncio.sleep(0))  # asyncio closes sockets one turn later
@@ -178,7 +259,7 @@ def test_copies_live_on_the_same_pool(
     counting_server.respond = call.respond
     with made(case, colour, manager, counting_server.url, run) as sdk:
         before = leases_out(manager)
-        answers = [asked(call, copy(sdk), run) for copy in case.copies.values()]
+        answers = [asked(case, colour, copy(sdk), run) for copy in case.copies.values()]
         assert leases_out(manager) == before
     assert answers == [call.gives] * len(case.copies)
     assert counting_server.connections == 1
@@ -194,8 +275,8 @@ def test_streams_are_read_to_their_end(
     assert stream is not None
     with made(case, colour, manager, counting_server.url, run) as sdk:
         counting_server.respond = lambda _: stream.answer
-        assert [streamed(stream, sdk, run) for _ in range(2)] == [stream.gives] * 2
+        assert [streamed(case, colour, sdk, run) for _ in range(2)] == [stream.gives] * 2
         counting_server.respond = call.respond
-        assert asked(call, sdk, run) == call.gives
+        assert asked(case, colour, sdk, run) == call.gives
     assert counting_server.processed("POST") == 3
     assert counting_server.connections == 1

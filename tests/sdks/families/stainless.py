@@ -71,6 +71,7 @@ def stainless(
         name=name,
         family="Stainless",
         library=library,
+        pooled=True,
         how=f"`pooled({kind})`",
         sync=maker(kind),
         later=maker(f"Async{kind}"),
