@@ -23,7 +23,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.list:
         for scenario in SCENARIOS.values():
-            print(f"{scenario.name:14} {scenario.title}: {', '.join(scenario.contenders)}")
+            print(f"{scenario.name:15} {scenario.title}: {', '.join(scenario.contenders)}")
         return
     seconds = options.seconds or (QUICK_SECONDS if options.quick else SECONDS)
     effort = Effort(seconds=seconds, warm=seconds / 4)

@@ -218,7 +218,7 @@ def one_line(number: int, scenario: str, contender: str, measured: Measured) -> 
     numbers = ", ".join(
         f"{METRICS[name].label} {measured.numbers[name]:,.{METRICS[name].digits}f}" for name in names[:3]
     )
-    return f"{scenario:9} round {number + 1}  {contender:15} {numbers or _first(measured.causes)}"
+    return f"{scenario:15} round {number + 1}  {contender:15} {numbers or _first(measured.causes)}"
 
 
 def _first(causes: Mapping[str, int]) -> str:

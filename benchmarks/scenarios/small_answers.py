@@ -41,7 +41,7 @@ def _numbers(arena: Arena, window: Window) -> Numbers:
 
 def on_asyncio(*, http2: bool) -> list[Scenario]:
     """1, 20 and 200 at once."""
-    who = HTTP2 if http2 else ("httpx2-aiohttp", *HTTP1)
+    who = HTTP2 if http2 else (*HTTP1[:3], "httpx2-aiohttp", *HTTP1[3:])
     return [
         Scenario(
             name=f"{'h2' if http2 else 'h1'}-c{in_flight}",
