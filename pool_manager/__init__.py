@@ -16,7 +16,8 @@ from pool_manager.leases import Lease
 from pool_manager.manager import PoolManager
 from pool_manager.policies import PollingConfig, Retries
 from pool_manager.polling import async_wait_for_status, wait_for_status
-from pool_manager.stats import ManagerStats, OriginStats, PoolStats, RequestRecord
+from pool_manager.records import RequestRecord
+from pool_manager.stats import ManagerStats, OriginStats, PoolStats, RuntimeStats
 
 lease = default_manager().lease
 transport = default_manager().transport
@@ -48,6 +49,7 @@ __all__ = [
     "Proxy",
     "RequestRecord",
     "Retries",
+    "RuntimeStats",
     "async_wait_for_status",
     "attach",
     "client",

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias, cast
 
 from pool_manager import losses
 from pool_manager.core.messages import AsyncBody, Body, Request, TransportFailure
+from pool_manager.exchanges import Exchange
 from pool_manager.leases import caller
 from pool_manager.pools import Pool
-from pool_manager.registry import Exchange
 
 Failure: TypeAlias = Callable[[TransportFailure, Pool, Request], Exception]
 
@@ -27,6 +27,7 @@ class OpenAnswer:
         self._body, self._exchange = body, exchange
         self._request, self._failure, self._taken_at = request, failure, caller()
         self._open = True
+        exchange.answered(self)
 
     def take_whole(self) -> bytes | None:
         """Take the body if it is all there, and nobody has to wait for a part of it; then this is closed."""

@@ -297,6 +297,9 @@ class Limits:
         max_connecting_per_origin: Connections being opened at once to one origin.
 
         linger: Seconds between the last lease going and the pool closing.
+
+        leak_threshold: Seconds for which a lease or a response may be held before the log says so, once,
+            with where it was taken. Looked at when the manager is called; nothing runs for it.
     """
 
     max_connections: float = attrs.field(default=1000, validator=checks.Count(1))
@@ -311,6 +314,7 @@ class Limits:
     max_h2_connections_per_origin: float = attrs.field(default=10, validator=checks.Count(1))
     max_connecting_per_origin: float = attrs.field(default=32, validator=checks.Count(1))
     linger: float = attrs.field(default=0.0, validator=checks.seconds)
+    leak_threshold: float = attrs.field(default=math.inf, validator=checks.seconds)
 
     @classmethod
     def parse(cls, value: Limits | LimitsLike) -> Limits:

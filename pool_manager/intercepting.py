@@ -63,7 +63,7 @@ class Seam:
         *,
         pooled: Callable[..., Any],
         proxy: Proxy | None,
-        is_retry: bool = False,
+        retried: str | None = None,
     ) -> Any:
         """
         Give *request* to the tool; awaitable where clients are async.
@@ -71,13 +71,13 @@ class Seam:
         Args:
             request: A request of the library's.
 
-            pooled: What sends a request by the pool, and is told whether it was sent before.
+            pooled: What sends a request by the pool, and is told why it is sent again.
 
             proxy: The one that it will go by: some tools ask.
 
-            is_retry: Whether it was sent before.
+            retried: Why it is sent again, if it is.
         """
-        once = functools.partial(pooled, is_retry=is_retry)
+        once = functools.partial(pooled, retried=retried)
         stand_in = self._stand_in(proxy)
         pool, exit_ = stand_in._pool, self._exit(once)
         if self.is_taken_below():

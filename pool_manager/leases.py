@@ -18,8 +18,9 @@ import httpx
 from pool_manager import losses
 from pool_manager.core.lanes import Lanes
 from pool_manager.errors import LeaseClosed
+from pool_manager.exchanges import Exchange
 from pool_manager.pools import Share, Tenant
-from pool_manager.registry import Exchange, Registry
+from pool_manager.registry import Registry
 from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.stats import PoolStats
@@ -103,7 +104,7 @@ class Tenancy:
         self._registry: Final = registry
         self.tenant: Final = tenant
         if not tenant.closed:  # else it is taken when it is used
-            registry.take()
+            registry.take(tenant, share)
         self._taken = True
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -135,9 +136,9 @@ class Tenancy:
         """Whether it was taken and not given back."""
         return self._taken and not self.tenant.closed
 
-    def begin(self, share: Share, loop: object | None, *, is_retry: bool = False) -> Exchange:
+    def begin(self, share: Share, loop: object | None) -> Exchange:
         """Let a request in, on *loop* or (None) in a thread; raises `LeaseClosed` or `PoolClosed`."""
-        return self._registry.begin(self.tenant, share, loop, is_retry=is_retry)
+        return self._registry.begin(self.tenant, share, loop)
 
     def close(self) -> None:
         """Give the lease back; from any thread, any number of times."""
@@ -163,7 +164,7 @@ class Tenancy:
             losses.tell(self)
 
     def __str__(self) -> str:
-        return f"lease {self.tenant.name!r}, taken at {self.tenant.taken_at}"
+        return str(self.tenant)
 
 
 class Maker(Protocol):
@@ -236,9 +237,7 @@ class Lease:
 
     def _open_tenancy(self) -> Tenancy:
         if self.closed:
-            raise LeaseClosed(
-                f"lease {self.name!r}, taken at {self._tenancy.tenant.taken_at}, was given back"
-            )
+            raise LeaseClosed(f"{self._tenancy}, was given back")
         return self._tenancy
 
     def stats(self) -> tuple[PoolStats, ...]:

@@ -1,5 +1,5 @@
 """
-What the log says of requests that are sent again: which, why, when, and how often it was.
+What the log says of requests that are sent again: which, why, when, and how often it was; and of leaks.
 
     retrying GET https://api.example.com/v1/models in 0.51 s (2 of 3): HTTP 503
     replaying POST https://api.example.com/v1/chat at once (attempt 2): ReadError (nothing was written)
@@ -17,6 +17,7 @@ from pool_manager.core.redacting import redacted, secrets_of
 from pool_manager.core.replay import Resent
 
 _retries = logging.getLogger("pool_manager.retries")
+_leaks = logging.getLogger("pool_manager.leaks")
 _replays = logging.getLogger("pool_manager.replays")
 
 
@@ -44,6 +45,16 @@ def replay(request: Request, resent: Resent) -> None:
         f": {cause}" if cause else "",
         resent.ground,
     )
+
+
+def overdue(thing: object, seconds: float) -> None:
+    """Tell of a lease or a response that is held for too long."""
+    _leaks.warning("%s, has been held for more than %g s (Limits.leak_threshold)", thing, seconds)
+
+
+def returned_late(thing: object) -> None:
+    """Tell that it was no leak: it was given back after all."""
+    _leaks.warning("%s, was held for long, and was given back after all", thing)
 
 
 def _in(delay: float) -> str:

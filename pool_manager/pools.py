@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -12,12 +13,22 @@ import attrs
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine
+from pool_manager.core.snapshots import MAX_KEPT
 from pool_manager.runtimes.loops import Runtime, Watch
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
 from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from pool_manager.runtimes.tls import ContextCache
-from pool_manager.stats import EngineStats, PoolStats
+from pool_manager.stats import (
+    EngineStats,
+    OriginStats,
+    PoolStats,
+    Traffic,
+    by_origin,
+    counted,
+    total,
+)
+from pool_manager.stats import Runtime as RuntimeName
 
 _numbers = itertools.count(1)
 
@@ -46,6 +57,9 @@ class Tenant:
     returning: bool = False  # was closed where that had to be put off
     pools: set[Pool] = attrs.field(factory=set)
 
+    def __str__(self) -> str:
+        return f"lease {self.name!r}, taken at {self.taken_at}"
+
 
 @attrs.define(eq=False)
 class Home:
@@ -59,6 +73,77 @@ class Home:
     def all(self) -> list[Pool]:
         """Every pool whose sockets may be open."""
         return [*self.pools.values(), *self.closing]
+
+
+@attrs.define
+class Tally:
+    """
+    What is counted of requests before it is known where they go: see `PoolStats`.
+
+    Attributes:
+        retries: Those that were sent again, asked for or not, by cause: a status, or the name of an error.
+    """
+
+    requests: int = 0
+    failed: int = 0
+    retried: int = 0
+    replayed: int = 0
+    retries: dict[str, int] = attrs.field(factory=dict)
+
+    def count_retry(self, cause: str, *, asked_for: bool) -> None:
+        """Count a request that is sent again."""
+        self.retried += asked_for
+        self.replayed += not asked_for
+        self.retries[cause] = self.retries.get(cause, 0) + 1
+
+    def copy(self) -> Tally:
+        """Give another that counts on from here."""
+        return attrs.evolve(self, retries=self.retries.copy())
+
+    def merge(self, other: Tally) -> None:
+        """Count what *other* has counted as well."""
+        self.requests += other.requests
+        self.failed += other.failed
+        self.retried += other.retried
+        self.replayed += other.replayed
+        for cause, number in other.retries.items():
+            self.retries[cause] = self.retries.get(cause, 0) + number
+
+
+@attrs.frozen
+class Holding:
+    """One pool, and how it is held at one instant."""
+
+    pool: Pool
+    tally: Tally
+    in_flight: int
+    lease_names: tuple[str, ...]
+
+
+@attrs.define
+class Past:
+    """What pools of one runtime have counted that are closed. Its size does not grow with their number."""
+
+    runtime: RuntimeName
+    tally: Tally = attrs.field(factory=Tally)
+    origins: OrderedDict[object, OriginStats] = attrs.field(factory=OrderedDict)
+    rest: Traffic = attrs.field(factory=Traffic)
+
+    def take_in(self, pool: Pool, engine: EngineStats) -> None:
+        """Count what *pool* has counted, and what it will: answers that were open go on, and may fail."""
+        self.tally.merge(pool.tally)
+        pool.tally = self.tally
+        self.rest = total((self.rest, counted(engine.rest)))
+        for origin in engine.origins:
+            before = self.origins.pop(origin.key, None)
+            both = [counted(origin)] if before is None else [before, counted(origin)]
+            self.origins[origin.key] = by_origin(both)[0]
+            if len(self.origins) > MAX_KEPT:
+                self.rest = total((self.rest, self.origins.popitem(last=False)[1]))
+
+    def copy(self) -> Past:
+        """Give another that counts on from here."""
+        return Past(self.runtime, self.tally.copy(), self.origins.copy(), self.rest)
 
 
 class Pool:
@@ -76,8 +161,7 @@ class Pool:
         self.runtime: Final = home.runtime
         self.tenants: dict[Tenant, None] = {}  # in the order in which they came
         self.in_flight = 0
-        self.requests = 0
-        self.failed = self.retried = self.replayed = 0
+        self.tally = Tally()
         self.times_unheld = 0
         self.lingers = False
         self.closed = False
@@ -87,10 +171,6 @@ class Pool:
     def is_held(self) -> bool:
         """Whether a lease or an open answer needs it."""
         return bool(self.tenants) or self.in_flight > 0
-
-    def count_replay(self) -> None:
-        """Know that the engine sent a request again by itself."""
-        self.replayed += 1
 
     @property
     def engine(self) -> Engine | AsyncEngine | None:
@@ -131,22 +211,28 @@ class Pool:
         elif self._engine is not None:
             self._engine.abandon()
 
-    def stats(self) -> PoolStats:
-        """How things stand now."""
-        engine = self._engine.stats() if self._engine is not None else EngineStats()
-        tenants = list(self.tenants)
+    def engine_stats(self) -> EngineStats:
+        """Tell how its connections stand now; not to be asked under the registry's lock."""
+        return self._engine.stats() if self._engine is not None else EngineStats()
+
+    def seen(self) -> Holding:
+        """See how it is held now; a move of the registry's."""
+        return Holding(self, self.tally.copy(), self.in_flight, tuple(tenant.name for tenant in self.tenants))
+
+    def stats(self, seen: Holding | None = None) -> PoolStats:
+        """Tell how it stands, as it was *seen* or is seen now."""
+        held = seen or self.seen()
+        engine, tally = self.engine_stats(), held.tally
         return PoolStats(
+            **{**attrs.asdict(engine.total, recurse=False), **attrs.asdict(tally)},
             number=self._number,
             runtime=self.runtime.name,
             config=self.share.config,
-            leases=len(tenants),
-            lease_names=tuple(tenant.name for tenant in tenants),
-            in_flight=self.in_flight,
+            leases=len(held.lease_names),
+            lease_names=held.lease_names,
+            in_flight=held.in_flight,
             origins=engine.origins,
-            failed=self.failed,
-            retried=self.retried,
-            replayed=self.replayed,
-            **{**attrs.asdict(engine.total, recurse=False), "requests": self.requests},
+            rest=engine.rest,
         )
 
 

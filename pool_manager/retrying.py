@@ -45,13 +45,13 @@ class Retrier:
         return Retrier, (self.policy,)
 
     def send(self, request: Any, once: Callable[..., Any]) -> Any:
-        """Send *request* from a thread, by *once*, which is told whether it was sent before."""
+        """Send *request* from a thread, by *once*, which is told why it is sent again."""
         if riding.current() is not None:
             return once(request)  # a poll asks again by itself
         turn = _Turn(self, request)
         while True:
             try:
-                response = once(request, is_retry=turn.is_retry)
+                response = once(request, retried=turn.cause)
             except Exception as error:
                 delay = turn.after_error(error)
                 if delay is None:
@@ -70,7 +70,7 @@ class Retrier:
         turn = _Turn(self, request)
         while True:
             try:
-                response = await once(request, is_retry=turn.is_retry)
+                response = await once(request, retried=turn.cause)
             except Exception as error:
                 delay = turn.after_error(error)
                 if delay is None:
@@ -90,6 +90,7 @@ class _Turn:
         self._retrier, self._request = retrier, request
         url, now = request.url, retrier.clock.now()
         self._origin = (url.scheme, url.host, url.port)
+        self.cause: str | None = None  # why it is sent again: a status, or the name of an error
         self._attempts = Attempts(
             policy=retrier.policy,
             safe=request.method.upper() in retrier.policy.methods or IDEMPOTENCY_KEY in request.headers,
@@ -110,6 +111,7 @@ class _Turn:
         kind = None if isinstance(error, PoolError) else kind_of(error)
         if kind is None:
             return None
+        self.cause = kind
         return self._next(Outcome(error=kind), lambda: f"{kind}: {error}")
 
     def after_answer(self, response: Any) -> float | None:
@@ -117,6 +119,7 @@ class _Turn:
         status = response.status_code
         if status not in self._retrier.policy.statuses:
             return None
+        self.cause = str(status)
         headers = response.headers
         asked = retry_after(headers.get("retry-after"), headers.get("date"), self._retrier.clock.wall())
         return self._next(Outcome(status=status, retry_after=asked), lambda: f"HTTP {status}")

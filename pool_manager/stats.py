@@ -7,15 +7,20 @@ disturb each other; for a rate take the difference of two snapshots with `since`
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, Self, TypeAlias
+from itertools import chain
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
 
 import attrs
 
 from pool_manager.config import PoolConfig
 from pool_manager.histograms import Histogram
 
-__all__ = ["ManagerStats", "OriginStats", "PoolStats", "RequestRecord"]
+__all__ = ["ManagerStats", "OriginStats", "PoolStats", "RuntimeStats"]
+
+T = TypeVar("T", bound="Traffic")
 
 _NAMES_SHOWN: Final = 8  # a message is read by people: the rest is in `lease_names`
 
@@ -55,46 +60,6 @@ CloseCause: TypeAlias = Literal[
 
 _GROWS: Final = {"grows": True}  # metadata of counters
 _AGE: Final = {"age": True}  # of gauges of which the greatest counts
-
-
-@attrs.frozen(kw_only=True)
-class RequestRecord:
-    """
-    How one response came about: ``response.extensions["pool_manager"]``.
-
-    Attributes:
-        connection_id: Which connection of the pool carried it; counts from 1.
-
-        http_version: "HTTP/1.1", "HTTP/2" ...
-
-        reused: Whether the connection had carried a request before.
-
-        idle_for: Seconds the connection had been idle; 0.0 on a new or busy one.
-
-        queued_for: Seconds the request waited for a connection.
-
-        connect_time: Seconds spent on opening the connection; 0.0 if it was there.
-
-        attempts: How often the request was sent: 1 unless it was safe to repeat.
-
-        lane: The lane it took.
-
-        lease: The name of the lease it came by.
-
-        retries: How often it was sent before since its client asked for that (`Retries`); each time it may
-            have taken several attempts.
-    """
-
-    connection_id: int
-    http_version: str
-    reused: bool
-    idle_for: float
-    queued_for: float
-    connect_time: float
-    attempts: int
-    lane: str
-    lease: str
-    retries: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -252,6 +217,8 @@ class PoolStats(Traffic):
 
         origins: Its origins, those of each lane by themselves.
 
+        rest: What was counted of origins that are no longer told apart.
+
         requests: Counter: requests begun.
 
         failed: Counter: requests that ended in an error.
@@ -259,6 +226,9 @@ class PoolStats(Traffic):
         retried: Counter: of the requests, those that were sent again since their client asked for that.
 
         replayed: Counter: how often the pool sent a request again by itself.
+
+        retries: Counter: both of these by what made them necessary: an answer's status ("503"), or the
+            name of an error ("ReadTimeout").
     """
 
     runtime: Runtime
@@ -267,9 +237,11 @@ class PoolStats(Traffic):
     lease_names: tuple[str, ...]
     in_flight: int
     origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
+    rest: Traffic = attrs.field(default=Traffic(), metadata=_GROWS)
     failed: int = attrs.field(default=0, metadata=_GROWS)
     retried: int = attrs.field(default=0, metadata=_GROWS)
     replayed: int = attrs.field(default=0, metadata=_GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict, metadata=_GROWS)
     number: int = 0
 
     @property
@@ -287,27 +259,82 @@ class PoolStats(Traffic):
 
 
 @attrs.frozen(kw_only=True)
+class RuntimeStats(Traffic):
+    """
+    All pools of a manager in one runtime together, those included that are closed by now.
+
+    A program that calls `asyncio.run` a thousand times has had a thousand pools; their numbers are here.
+
+    Attributes:
+        runtime: "asyncio", "trio" or "threads".
+
+        pools: Pools that serve.
+
+        leases: Leases that hold them; one that holds two counts twice.
+
+        in_flight: Requests being answered, open responses included.
+
+        origins: Their origins, those of each lane by themselves.
+
+        rest: What was counted of origins that are no longer told apart.
+
+        requests: Counter: requests begun.
+
+        failed: Counter: requests that ended in an error.
+
+        retries: Counter: how often a request was sent again, by what made it necessary: see `PoolStats`.
+    """
+
+    runtime: Runtime
+    pools: int
+    leases: int
+    in_flight: int
+    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
+    rest: Traffic = attrs.field(default=Traffic(), metadata=_GROWS)
+    failed: int = attrs.field(default=0, metadata=_GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict, metadata=_GROWS)
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return self.runtime
+
+
+@attrs.frozen(kw_only=True)
 class ManagerStats:
     """
     One instant of a manager.
+
+    What is told of requests and leases is of one instant, and what is told of the connections of one pool is
+    of another, a moment later.
 
     Attributes:
         name: The manager's name.
 
         pools: Its pools, over all runtimes.
 
+        runtimes: The same added up for each runtime, with the pools that are closed by now: what exporters
+            show, since it never falls.
+
         leases_taken: Counter: leases handed out.
 
         leases_returned: Counter: leases given back.
 
         leases_leaked: Counter: of those, the ones that were collected unreleased.
+
+        responses_leaked: Counter: responses that were collected unclosed.
+
+        overdue: Counter: leases and responses that were held for longer than `Limits.leak_threshold`.
     """
 
     name: str
     pools: tuple[PoolStats, ...] = attrs.field(metadata=_GROWS)
+    runtimes: tuple[RuntimeStats, ...] = attrs.field(default=(), metadata=_GROWS)
     leases_taken: int = attrs.field(default=0, metadata=_GROWS)
     leases_returned: int = attrs.field(default=0, metadata=_GROWS)
     leases_leaked: int = attrs.field(default=0, metadata=_GROWS)
+    responses_leaked: int = attrs.field(default=0, metadata=_GROWS)
+    overdue: int = attrs.field(default=0, metadata=_GROWS)
 
     def since(self, earlier: ManagerStats) -> ManagerStats:
         """Give the same gauges, with all counters counted from *earlier*; those of a new pool are whole."""
@@ -316,21 +343,43 @@ class ManagerStats:
 
 def total(parts: Iterable[Traffic]) -> Traffic:
     """Give what *parts* say together."""
-    added = Traffic()
+    every = [*parts]
+    if not every:
+        return Traffic()
+    return Traffic(
+        **{
+            field.name: _sum([getattr(part, field.name) for part in every], field)
+            for field in attrs.fields(Traffic)
+        }
+    )
+
+
+def counted(traffic: T) -> T:
+    """Give the counters alone: nothing is there any more."""
+    gauges = [field.name for field in attrs.fields(Traffic) if "grows" not in field.metadata]
+    nothing: dict[str, Any] = dict.fromkeys(gauges, 0)
+    return attrs.evolve(traffic, **nothing)
+
+
+def by_origin(parts: Iterable[OriginStats]) -> tuple[OriginStats, ...]:
+    """Add up those of one origin and lane."""
+    groups: dict[object, list[OriginStats]] = {}
     for part in parts:
-        added = Traffic(**{field.name: _sum(field, added, part) for field in attrs.fields(Traffic)})
-    return added
+        groups.setdefault(part.key, []).append(part)
+    return tuple(
+        group[0] if len(group) == 1 else attrs.evolve(group[0], **attrs.asdict(total(group), recurse=False))
+        for group in groups.values()
+    )
 
 
-def _sum(field: attrs.Attribute[Any], one: Traffic, another: Traffic) -> Any:  # noqa: ANN401 - of any field
-    values = getattr(one, field.name), getattr(another, field.name)
+def _sum(values: list[Any], field: attrs.Attribute[Any]) -> Any:  # noqa: ANN401 - of any field
     if "age" in field.metadata:
         return max(values)
     if isinstance(values[0], Mapping):
         return {
-            cause: values[0].get(cause, 0) + values[1].get(cause, 0) for cause in {**values[0], **values[1]}
+            cause: sum(value.get(cause, 0) for value in values) for cause in dict.fromkeys(chain(*values))
         }
-    return values[0] + values[1]
+    return functools.reduce(operator.add, values)
 
 
 def _grown(now: Any, earlier: Any) -> dict[str, Any]:  # noqa: ANN401 - two snapshots of one kind
@@ -343,7 +392,7 @@ def _grown(now: Any, earlier: Any) -> dict[str, Any]:  # noqa: ANN401 - two snap
 
 
 def _less(now: Any, earlier: Any) -> Any:  # noqa: ANN401 - of any field
-    if isinstance(now, Histogram):
+    if isinstance(now, Histogram | Traffic):
         return now.since(earlier)
     if isinstance(now, Mapping):
         return {cause: more for cause, number in now.items() if (more := number - earlier.get(cause, 0))}

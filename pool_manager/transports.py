@@ -26,10 +26,10 @@ from pool_manager.config import Proxy
 from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
 from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
+from pool_manager.exchanges import Exchange
 from pool_manager.intercepting import Seam
 from pool_manager.leases import Tenancy
 from pool_manager.pools import Pool, Share
-from pool_manager.registry import Exchange
 from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.upgrading import Upgraded
@@ -258,16 +258,18 @@ class PoolTransport:
             leased = ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
         return self._lanes.choose(request.extensions.get("pool_manager"), leased, request.url.raw_path)
 
-    def _begin(self, request: Any, loop: object | None, *, is_retry: bool) -> tuple[Exchange, Request]:
-        """Let a request in; whatever fails after that has let it out again."""
+    def _begin(self, request: Any, loop: object | None, retried: str | None) -> tuple[Exchange, Request]:
+        """Let a request in, *retried* since that; whatever fails after that has let it out again."""
         lane, share = self._lane_of(request), self._share_for(request.url)
         if lane == riding.POLLING and lane not in self._lanes:
             share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._tenancy.begin(share, loop, is_retry=is_retry)
+            exchange = self._tenancy.begin(share, loop)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
+            if retried is not None:
+                exchange.retried(retried)
             return exchange, self.face.neutral(request, exchange, lane)
         except BaseException:
             exchange.end(failed=True)
@@ -283,8 +285,8 @@ class PoolTransport:
         """Give what sends a request by the tools that are at *seam*."""
         return functools.partial(seam.send, pooled=pooled, proxy=self._share_for(request.url).config.proxy)
 
-    def _send(self, request: Any, *, is_retry: bool = False) -> Any:
-        exchange, neutral = self._begin(request, None, is_retry=is_retry)
+    def _send(self, request: Any, *, retried: str | None = None) -> Any:
+        exchange, neutral = self._begin(request, None, retried)
         try:
             response = cast(Engine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:
@@ -308,8 +310,8 @@ class PoolTransport:
             )  # not awaited here: a coroutine less for each request
         return self.retrier.asend(request, send)
 
-    async def _asend(self, request: Any, *, is_retry: bool = False) -> Any:
-        exchange, neutral = self._begin(request, loops.current(), is_retry=is_retry)
+    async def _asend(self, request: Any, *, retried: str | None = None) -> Any:
+        exchange, neutral = self._begin(request, loops.current(), retried)
         try:
             response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
         except (TransportFailure, errors.PoolError) as error:

@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 import attrs
 
 from pool_manager.core.redacting import described
-from pool_manager.stats import EngineStats, RequestRecord
+from pool_manager.records import RequestRecord
+from pool_manager.stats import EngineStats
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 Seconds: TypeAlias = float | None

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import attrs
 
 from pool_manager.core.counts import Counts
 from pool_manager.core.origins import LaneState, Origin, OriginKey, Phase, Ticket
-from pool_manager.stats import EngineStats, OriginStats, Traffic, total
+from pool_manager.stats import EngineStats, OriginStats, by_origin
 
 # Origins whose counts are kept apart though nothing is open to them.
 MAX_KEPT: Final = 100
@@ -45,9 +45,6 @@ class Ledger:
         self.kept[key] = counts
         if len(self.kept) > MAX_KEPT:
             self.rest.merge(self.kept.popitem(last=False)[1])
-
-
-_Named: TypeAlias = tuple[str, str, int, str]  # what is told of an `OriginKey`
 
 
 class Gauges(NamedTuple):
@@ -90,21 +87,17 @@ class Picture:
 
     def developed(self) -> EngineStats:
         """Make up the snapshot. Origins that differ in nothing that is told are one."""
-        by_name: dict[_Named, list[Traffic]] = {}
-        for key, gauges, counts in self._seen:
-            traffic = attrs.evolve(counts.frozen(), **gauges._asdict())
-            by_name.setdefault((key.scheme, key.host, key.port, key.lane), []).append(traffic)
         return EngineStats(
-            origins=tuple(_origin(name, parts) for name, parts in by_name.items()),
+            origins=by_origin(_told(*seen) for seen in self._seen),
             rest=self._rest.frozen(),
         )
 
 
-def _origin(name: _Named, parts: list[Traffic]) -> OriginStats:
-    scheme, host, port, lane = name
-    whole = parts[0] if len(parts) == 1 else total(parts)
-    told = attrs.asdict(whole, recurse=False)
-    return OriginStats(scheme=scheme, host=host, port=port, lane=lane, **told)
+def _told(key: OriginKey, gauges: Gauges, counts: Counts) -> OriginStats:
+    counters = attrs.asdict(counts.frozen(), recurse=False)
+    return OriginStats(
+        scheme=key.scheme, host=key.host, port=key.port, lane=key.lane, **{**counters, **gauges._asdict()}
+    )
 
 
 def _first_kept_out(lanes: Iterable[LaneState]) -> dict[Origin, Ticket]:

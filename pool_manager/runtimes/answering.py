@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.core.origins import Ticket
 from pool_manager.core.replay import Attempt, Replays
-from pool_manager.stats import RequestRecord
+from pool_manager.records import RequestRecord
 
 _SWITCHING: Final = 101
 

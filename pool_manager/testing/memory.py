@@ -19,7 +19,8 @@ import httpx
 from pool_manager.core.messages import AsyncResponse, FailureKind, Request, SyncResponse, TransportFailure
 from pool_manager.libraries import kind_of
 from pool_manager.pools import Pool, StandIn
-from pool_manager.stats import EngineStats, RequestRecord, Traffic
+from pool_manager.records import RequestRecord
+from pool_manager.stats import EngineStats, Traffic
 
 Handler: TypeAlias = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 

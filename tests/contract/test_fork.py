@@ -127,7 +127,7 @@ def test_a_child_may_close_what_it_inherited(counting_server: CountingServer) ->
             answered = client.get(counting_server.url).status_code == 200
             (pool,) = manager.stats().pools
             client.close()
-            return answered and pool.in_flight == 0 and manager._registry._in_flight == 0  # noqa: SLF001
+            return answered and pool.in_flight == 0 and manager._registry.holdings.in_flight == 0  # noqa: SLF001
 
         assert in_child(work)
         assert response.read() == b'{"ok": true}'

@@ -152,7 +152,7 @@ def assert_quiet(manager: PoolManager) -> None:
     """Nothing is counted as under way, by the registry and by the scheduler."""
     (pool,) = manager.stats().pools
     assert (pool.in_flight, pool.waiting) == (0, 0)
-    (inner,) = manager._registry._threads.pools.values()  # noqa: SLF001 - there is no public word
+    (inner,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - there is no public word
     assert isinstance(inner.engine, ThreadsEngine)
     connections = inner.engine._book.connections()  # noqa: SLF001 - as above
     assert {0} >= {connection.in_use for connection in connections}

@@ -452,7 +452,7 @@ def test_a_finaliser_waits_for_no_lock(manager: PoolManager, counting_server: Co
     """A client collected inside the engine's own critical section gives back later, and stops nobody."""
     client = manager.client()
     client.get(counting_server.url)
-    (pool,) = manager._registry._threads.pools.values()  # noqa: SLF001 - the collector may strike just there
+    (pool,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - the collector may strike just there
     engine: Any = pool.engine
     with engine._lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - as above
         del client

@@ -19,8 +19,9 @@ from hypothesis.stateful import (
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.errors import LeaseClosed
+from pool_manager.exchanges import Exchange
 from pool_manager.pools import Pool, Share, Tenant
-from pool_manager.registry import Exchange, Registry
+from pool_manager.registry import Registry
 
 SHARES = [Share(PoolConfig(http2=http2), Limits()) for http2 in (True, False)]
 LOOPS = 3
@@ -53,6 +54,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.pools: dict[tuple[object, Share], Held] = {}
         self.open: set[Tenant] = set()
         self.taken = self.leaked = 0
+        self.requests = self.failed = 0
         self.out: dict[Exchange, Held] = {}
 
     def place(self, number: int) -> asyncio.AbstractEventLoop | None:
@@ -84,7 +86,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def take(self, reopens: bool) -> Tenant:
         """Take a lease."""
         tenant = Tenant("lease", None, "here", reopens)
-        self.registry.take()
+        self.registry.take(tenant, SHARES[0])
         self.taken += 1
         self.open.add(tenant)
         return tenant
@@ -111,6 +113,7 @@ class RegistryMachine(RuleBasedStateMachine):
         if tenant not in self.open:
             self.open.add(tenant)
             self.taken += 1
+        self.requests += 1
         self.hold(place, share, tenant)
         self.out[exchange] = self.hold(place, share, exchange)
         return exchange
@@ -121,6 +124,7 @@ class RegistryMachine(RuleBasedStateMachine):
         exchange.end(failed=failed)
         held = self.out.pop(exchange, None)
         if held is not None:
+            self.failed += failed
             self.drop(held, exchange)
         self.settle()
 
@@ -163,7 +167,7 @@ class RegistryMachine(RuleBasedStateMachine):
     def the_same_pools(self) -> None:
         """There is a pool exactly where somebody holds one, and it counts its holders right."""
         stats = self.registry.stats()
-        homes = [*self.registry._homes.items(), (None, self.registry._threads)]  # noqa: SLF001 - the state under test
+        homes = [*self.registry.holdings.homes.items(), (None, self.registry.holdings.threads)]
         there: dict[tuple[object, Share], Pool] = {
             (place, share): pool for place, home in homes for share, pool in home.pools.items()
         }
@@ -178,6 +182,8 @@ class RegistryMachine(RuleBasedStateMachine):
         assert stats.leases_taken == self.taken
         assert stats.leases_taken - stats.leases_returned == len(self.open)
         assert stats.leases_leaked == self.leaked
+        assert sum(runtime.requests for runtime in stats.runtimes) == self.requests
+        assert sum(runtime.failed for runtime in stats.runtimes) == self.failed
 
     @invariant()
     def nothing_of_a_closed_lease(self) -> None:
@@ -193,7 +199,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self.registry.shut(self.registry.give_back(tenant))
         self.settle()
         assert self.registry.stats().pools == ()
-        assert self.registry._in_flight == 0  # noqa: SLF001 - the state under test
+        assert self.registry.holdings.in_flight == 0
         for loop in self.loops.values():
             loop.close()
 

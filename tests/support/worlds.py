@@ -121,7 +121,7 @@ class World:
         if not self.in_threads:
             return self.pool.connections == 0
         assert self._manager is not None
-        (pool,) = self._manager._registry._threads.pools.values()  # noqa: SLF001 - there is no public word
+        (pool,) = self._manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - there is no public word
         (connection,) = pool.engine._book.connections()  # type: ignore[union-attr]  # noqa: SLF001 - as above
         return bool(connection.carrier.wire.wait(wires.READABLE, 0))
 

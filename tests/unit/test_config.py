@@ -38,7 +38,7 @@ COUNTS: Final = {
     "max_h2_connections_per_origin": 1,
     "max_connecting_per_origin": 1,
 }
-TIMES: Final = ("keepalive_expiry", "queue_timeout", "max_connection_age", "linger")
+TIMES: Final = ("keepalive_expiry", "queue_timeout", "max_connection_age", "linger", "leak_threshold")
 
 NOT_COUNTS: Final[tuple[object, ...]] = (True, False, -1, 1.5, 2.0, math.nan, -math.inf, "5", None, [])
 NOT_TIMES: Final[tuple[object, ...]] = (True, False, -0.001, -1, math.nan, -math.inf, "5", None, [], 1j)

@@ -39,10 +39,10 @@ class Sender:
         self.sent: list[tuple[Any, bool]] = []
         self.responses: list[Any] = []
 
-    def __call__(self, request: Any, *, is_retry: bool = False) -> Any:
+    def __call__(self, request: Any, *, retried: str | None = None) -> Any:
         """Tell the next of it."""
         one: Any = self._story[min(len(self.sent), len(self._story) - 1)]
-        self.sent.append((request, is_retry))
+        self.sent.append((request, retried))
         if isinstance(one, str):
             raise getattr(self._library, one)(one.lower())
         if isinstance(one, Exception):
@@ -65,8 +65,8 @@ def in_thread(retrier: Retrier, request: Any, sender: Sender) -> Any:
 
 
 async def _in_loop(retrier: Retrier, request: Any, sender: Sender) -> Any:
-    async def asender(request: Any, *, is_retry: bool = False) -> Any:
-        return sender(request, is_retry=is_retry)
+    async def asender(request: Any, *, retried: str | None = None) -> Any:
+        return sender(request, retried=retried)
 
     return await retrier.asend(request, asender)
 
@@ -98,7 +98,7 @@ def test_it_is_sent_again_until_it_is_answered(send: Send, library: Any, clock: 
     sender = Sender(library, clock, ["ReadTimeout", 503, "ConnectError", 200])
     request = library.Request("PUT", URL, content=b"body")
     response = send(Retrier(Retries(attempts=5), clock), request, sender)
-    assert [is_retry for _, is_retry in sender.sent] == [False, True, True, True]
+    assert [why for _, why in sender.sent] == [None, "ReadTimeout", "503", "ConnectError"]
     assert {id(sent) for sent, _ in sender.sent} == {id(request)}
     assert [one.is_closed for one in sender.responses] == [True, False]
     record = response.extensions["pool_manager"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import weakref
 from collections.abc import Mapping
@@ -24,17 +25,19 @@ from pool_manager import (
     PoolManager,
     PoolStats,
     RequestRecord,
+    RuntimeStats,
 )
 from pool_manager.core.counts import Times
 from pool_manager.stats import Traffic, total
-from tests.support.counting_server import CountingServer
+from tests.support.counting_server import Answer, CountingServer
 from tests.support.hypercorn_server import HypercornServer
 
 ORIGIN_COUNTERS: Final = {"requests", "queued", "given_up", "opened", "reused", "dials_failed"}
 POOL_COUNTERS: Final = ORIGIN_COUNTERS | {"failed", "retried", "replayed"}
 TIMES: Final = {"queue_time", "connect_time", "connection_age", "request_time"}
-LEASE_COUNTERS: Final = {"leases_taken", "leases_returned", "leases_leaked"}
+LEASE_COUNTERS: Final = {"leases_taken", "leases_returned", "leases_leaked", "responses_leaked", "overdue"}
 NOWHERE: Final = "http://127.0.0.1:1"  # nobody listens there
+LONG: Final = Answer(body=b"x" * 5_000_000)
 
 numbers = st.integers(0, 1000)
 
@@ -144,21 +147,24 @@ def test_a_sum_is_of_all_and_the_oldest_wait_is_the_longest() -> None:
     ("kind", "counters"),
     [
         (OriginStats, ORIGIN_COUNTERS | TIMES | {"closed"}),
-        (PoolStats, POOL_COUNTERS | TIMES | {"closed", "origins"}),
-        (ManagerStats, LEASE_COUNTERS | {"pools"}),
+        (PoolStats, POOL_COUNTERS | TIMES | {"closed", "retries", "origins", "rest"}),
+        (RuntimeStats, ORIGIN_COUNTERS | TIMES | {"closed", "failed", "retries", "origins", "rest"}),
+        (ManagerStats, LEASE_COUNTERS | {"pools", "runtimes"}),
     ],
 )
 def test_documented_counters_are_the_ones_counted(
     kind: type[attrs.AttrsInstance], counters: set[str]
 ) -> None:
     """What the documentation calls a counter is subtracted by `since`, and nothing else is."""
-    nested = {"pools", "origins"}
+    nested = {"pools", "runtimes", "origins", "rest"}
     lines = [line.strip() for base in kind.__mro__ for line in (base.__doc__ or "").splitlines()]
     assert {line.partition(":")[0] for line in lines if ": Counter: " in line} == counters - nested
     assert {field.name for field in attrs.fields(kind) if "grows" in field.metadata} == counters
 
 
-@pytest.mark.parametrize("kind", [PoolStats, ManagerStats, OriginStats, Histogram, RequestRecord])
+@pytest.mark.parametrize(
+    "kind", [PoolStats, ManagerStats, RuntimeStats, OriginStats, Histogram, RequestRecord]
+)
 def test_a_snapshot_is_frozen(kind: type[attrs.AttrsInstance]) -> None:
     """A snapshot is of one instant: it cannot be changed, and equal ones are equal."""
     values = cast(Any, dict.fromkeys(field.name for field in attrs.fields(kind)))
@@ -253,6 +259,49 @@ def test_an_open_response_is_in_flight(counting_server: CountingServer) -> None:
             assert (pool.in_flight, pool.waiting) == (1, 0)
         (pool,) = manager.stats().pools
         assert (pool.in_flight, pool.failed) == (0, 0)
+
+
+def test_what_closed_pools_have_counted_is_kept(counting_server: CountingServer) -> None:
+    """Twenty runs of a loop have twenty pools, one after another: their sum never falls."""
+    manager = PoolManager(PoolConfig(trust_env=False))
+
+    async def ask() -> None:
+        async with manager.client(httpx.AsyncClient) as client:
+            assert 200 == (await client.get(counting_server.url)).status_code
+            with pytest.raises(httpx.ConnectError):
+                await client.get(NOWHERE)
+            look()
+
+    def look() -> None:
+        stats = manager.stats()
+        (runtime,) = stats.runtimes
+        assert runtime.opened >= seen[-1].opened
+        assert len(runtime.origins) == 2
+        seen.append(runtime)
+
+    seen = [RuntimeStats(runtime="asyncio", pools=0, leases=0, in_flight=0)]
+    for number in range(1, 21):
+        asyncio.run(ask())
+        look()
+        last = seen[-1]
+        assert (last.runtime, last.pools, last.connections, last.in_flight) == ("asyncio", 0, 0, 0)
+        assert (last.requests, last.failed, last.opened) == (2 * number, number, number)
+        assert (last.dials_failed, last.closed) == (number, {"closed": number})
+        assert last.request_time.count == number
+    assert manager.stats().pools == ()
+    manager.close()
+
+
+def test_a_lost_answer_is_counted_as_leaked(counting_server: CountingServer) -> None:
+    """A response that was collected unclosed has failed, and is counted."""
+    counting_server.respond = lambda _: LONG
+    with PoolManager(PoolConfig(trust_env=False)) as manager, manager.client(httpx.Client) as client:
+        answer = client.send(client.build_request("GET", counting_server.url), stream=True)
+        assert (manager.stats().pools[0].failed, manager.stats().responses_leaked) == (0, 0)
+        with pytest.warns(ResourceWarning, match="unclosed response"):
+            del answer
+            gc.collect()
+        assert (manager.stats().pools[0].failed, manager.stats().responses_leaked) == (1, 1)
 
 
 def test_a_lost_lease_is_counted_as_leaked() -> None:
