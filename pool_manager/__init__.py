@@ -11,6 +11,7 @@ from pool_manager.errors import (
     PoolOverloaded,
     PoolTimeout,
 )
+from pool_manager.events import ConnectionEvent, Listener, RequestEvent, RetryEvent
 from pool_manager.histograms import Histogram
 from pool_manager.leases import Lease
 from pool_manager.manager import PoolManager
@@ -30,11 +31,13 @@ stats = default_manager().stats
 
 __all__ = [
     "ConfigError",
+    "ConnectionEvent",
     "Histogram",
     "Lane",
     "Lease",
     "LeaseClosed",
     "Limits",
+    "Listener",
     "ManagerStats",
     "OriginStats",
     "PollingConfig",
@@ -47,8 +50,10 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "Proxy",
+    "RequestEvent",
     "RequestRecord",
     "Retries",
+    "RetryEvent",
     "RuntimeStats",
     "async_wait_for_status",
     "attach",

@@ -11,6 +11,7 @@ import attrs
 from pool_manager import log
 from pool_manager.core.messages import AsyncBody, Body, Request
 from pool_manager.core.replay import Resent
+from pool_manager.events import Audience, RetryEvent
 from pool_manager.guarding import Guard
 from pool_manager.pools import Pool, Tenant
 
@@ -19,6 +20,11 @@ class Owner(Protocol):
     """What a request needs of its registry."""
 
     guard: Guard
+
+    @property
+    def audience(self) -> Audience:
+        """Who listens."""
+        ...
 
     def end(self, exchange: Exchange, *, failed: bool, lost: bool) -> None:
         """Let a request out."""
@@ -51,14 +57,22 @@ class Exchange:
             if self._guard is self._owner.guard:  # a forked child counts only its own
                 self._owner.end(self, failed=failed, lost=lost)
 
-    def retried(self, cause: str) -> None:
-        """Count that it is sent again since its client asked for that."""
-        self._guard.move(self.pool.tally.count_retry, cause, asked_for=True)
+    def retried(self, request: Request, cause: str) -> None:
+        """Count and tell that it is sent again since its client asked for that."""
+        self._count_retry(request, cause, asked_for=True)
 
     def replayed(self, request: Request, resent: Resent) -> None:
         """Count and tell that the engine sends it again by itself."""
-        self._guard.move(self.pool.tally.count_retry, resent.kind, asked_for=False)
+        self._count_retry(request, resent.kind, asked_for=False)
         log.replay(request, resent)
+
+    def _count_retry(self, request: Request, cause: str, *, asked_for: bool) -> None:
+        self._guard.move(self.pool.tally.count_retry, cause, asked_for=asked_for)
+        if self._owner.audience.listeners:
+            event = RetryEvent(
+                request=str(request), lane=request.lane, lease=request.lease, cause=cause, asked_for=asked_for
+            )
+            self._owner.audience.tell("on_retry", event)
 
     def answered(self, what: object) -> None:
         """Know that somebody holds its answer: *what*, in words. Told if that is for too long."""

@@ -14,6 +14,7 @@ from pool_manager.adapting import make_pooled
 from pool_manager.attaching import Attachment, differences, library_of_client
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
+from pool_manager.events import Listener, Listening
 from pool_manager.installing import Installation, install
 from pool_manager.leases import Lease, caller
 from pool_manager.libraries import library_of
@@ -344,6 +345,26 @@ class PoolManager:
     def stats(self) -> ManagerStats:
         """Give a snapshot of every pool and of the leases."""
         return self._registry.stats()
+
+    def listen(self, listener: Listener) -> Listening:
+        """
+        Have *listener* told what happens in the pools: connections, waits, requests, retries.
+
+        Its methods are called where things happen, in any thread and loop, and outside of every lock. They
+        are to be quick. What they raise is logged once, and harms no request.
+
+        Args:
+            listener: Of a class below `Listener`.
+
+        Returns:
+            What ends it: by its `close`, or as a context manager.
+
+        Raises:
+            ConfigError: It is no `Listener`.
+        """
+        if not isinstance(listener, Listener):
+            raise ConfigError(f"listener must be a pool_manager.Listener, not {listener!r}")
+        return Listening(self._registry.audience, listener)
 
     def serve_stats(self, path: str | Path) -> StatsServer:
         """

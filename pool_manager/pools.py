@@ -14,6 +14,7 @@ from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import AsyncEngine, Engine
 from pool_manager.core.snapshots import MAX_KEPT
+from pool_manager.events import Audience
 from pool_manager.runtimes.loops import Runtime, Watch
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.on_asyncio.loop import AsyncioLoop
@@ -177,15 +178,18 @@ class Pool:
         """What carries its requests, once there was one."""
         return self._engine
 
-    def ensure_engine(self, lanes: Lanes, contexts: ContextCache, stand_in: StandIn | None = None) -> None:
+    def ensure_engine(
+        self, lanes: Lanes, contexts: ContextCache, audience: Audience, stand_in: StandIn | None = None
+    ) -> None:
         """Make the engine if there is none, by *stand_in* if given. Cheap: no TLS context, no socket."""
         if self._engine is None and stand_in is not None:
             self._engine = stand_in(self)
         elif self._engine is None:
             lanes = Lanes([Lane.long_poll()]) if self.share.polls else lanes
-            self._engine = self._engine_type()(self.share.config, self.share.limits, lanes, contexts)
+            make, share = self._engine_type(), self.share
+            self._engine = make(share.config, share.limits, lanes, contexts, audience=audience)
 
-    def _engine_type(self) -> Callable[[PoolConfig, Limits, Lanes, ContextCache], Engine | AsyncEngine]:
+    def _engine_type(self) -> Callable[..., Engine | AsyncEngine]:
         if self.runtime.name == "threads":
             return ThreadsEngine
         if isinstance(self.runtime, AsyncioLoop):

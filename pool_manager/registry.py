@@ -34,6 +34,7 @@ from pool_manager import log
 from pool_manager.config import Lane
 from pool_manager.core.lanes import Lanes
 from pool_manager.errors import PoolError
+from pool_manager.events import Audience
 from pool_manager.exchanges import Exchange
 from pool_manager.guarding import Guard
 from pool_manager.holding import Holdings
@@ -62,6 +63,8 @@ class Registry:
 
         holdings: What it guards.
 
+        audience: Who listens to the pools.
+
         stand_in: What makes the engines instead, in somebody's tests.
 
         found_by: What finds its like in another process, if there is one already: the default manager's.
@@ -73,6 +76,7 @@ class Registry:
         self._contexts = ContextCache()
         self.guard = Guard()
         self.holdings: Final = Holdings(name, time.monotonic)
+        self.audience: Final = Audience()
         self._deferred: deque[Callable[[], object]] = deque()
         self.stand_in: StandIn | None = None
         self.found_by: Callable[[], Registry] | None = None
@@ -155,7 +159,7 @@ class Registry:
 
     def _begin(self, tenant: Tenant, share: Share, loop: object | None) -> tuple[Pool, bool]:
         pool = self.holdings.find(tenant, share, loop)
-        pool.ensure_engine(self.lanes, self._contexts, self.stand_in)
+        pool.ensure_engine(self.lanes, self._contexts, self.audience, self.stand_in)
         self.holdings.let_in(pool)
         return pool, pool.tally.requests == 1
 

@@ -268,9 +268,10 @@ class PoolTransport:
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
+            neutral = self.face.neutral(request, exchange, lane)
             if retried is not None:
-                exchange.retried(retried)
-            return exchange, self.face.neutral(request, exchange, lane)
+                exchange.retried(neutral, retried)
+            return exchange, neutral  # noqa: TRY300 - nothing of it may fail without letting it out
         except BaseException:
             exchange.end(failed=True)
             raise

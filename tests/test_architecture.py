@@ -21,6 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("checks", "guarding"),
     ("config", "policies"),
     ("stats",),
+    ("events",),
     ("core",),
     ("log",),
     ("runtimes",),

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import attrs
 
 from pool_manager.core.origins import Connection, Ticket
+from pool_manager.events import Event, What
 
 
 @attrs.frozen
@@ -30,4 +31,13 @@ class Close:
     connection: Connection
 
 
-Effect: TypeAlias = Wake | Dial | Close
+@attrs.define
+class Tell:
+    """Tell listeners of *event*, by their method of that name; once, though it be done twice."""
+
+    what: What
+    event: Event
+    told: bool = False
+
+
+Effect: TypeAlias = Wake | Dial | Close | Tell

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import attrs
 
 from pool_manager.core.counts import Counts
-from pool_manager.core.messages import TransportFailure
+from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.errors import PoolError
 from pool_manager.stats import CloseCause
 
@@ -80,6 +80,8 @@ class Ticket:
         dial: The dial that was begun for its sake and is under way.
 
         waiter: The runtime's own: who is to be told by a `Wake`.
+
+        request: What it is for.
     """
 
     origin: Origin
@@ -93,6 +95,7 @@ class Ticket:
     idle_for: float = 0.0
     dial: Connection | None = None
     waiter: object = None
+    request: Request | None = None
 
     @property
     def is_back(self) -> bool:
@@ -185,6 +188,7 @@ class Connection:
     is_listed: bool = False  # in the heap of its origin
     is_suspended: bool = False  # asked whether anybody is there, and not answered yet
     ending: CloseCause | None = None  # why it takes no new request
+    tickets: dict[Ticket, None] = attrs.field(factory=dict)  # of the requests that hold it
     refused: int = 0  # streams that its server refused
 
 

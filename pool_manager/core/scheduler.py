@@ -34,7 +34,7 @@ from pool_manager.core.dials import Dials
 from pool_manager.core.directory import Directory, lane_states
 from pool_manager.core.effects import Effect, Wake
 from pool_manager.core.lanes import Lanes
-from pool_manager.core.messages import TransportFailure
+from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.core.origins import (
     Connection,
     LaneState,
@@ -51,7 +51,9 @@ from pool_manager.core.room import Room
 from pool_manager.core.snapshots import Picture
 from pool_manager.core.stock import Stock
 from pool_manager.core.supply import Supply
+from pool_manager.core.telling import Teller
 from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
+from pool_manager.events import Audience
 
 
 class Scheduler:
@@ -67,6 +69,8 @@ class Scheduler:
 
         rng: Where jitter comes from.
 
+        audience: Who listens.
+
     Attributes:
         effects: What is to be done, in order. The runtime takes it after each call: `take_effects`.
 
@@ -74,7 +78,12 @@ class Scheduler:
     """
 
     def __init__(
-        self, config: PoolConfig, limits: Limits, lanes: Lanes, rng: random.Random | None = None
+        self,
+        config: PoolConfig,
+        limits: Limits,
+        lanes: Lanes,
+        rng: random.Random | None = None,
+        audience: Audience | None = None,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._limits, self._waiting, self._closed = limits, 0, False
@@ -86,7 +95,16 @@ class Scheduler:
         self._origins = Directory(self._lanes, self._protocols, self.deadlines)
         self._room = Room(limits.max_connections, self._lanes.values())
         self._dials = Dials(limits, self.deadlines, rng)
-        self._stock = Stock(limits, self._room, self._dials, self.deadlines, effects=self.effects, rng=rng)
+        self._teller = Teller(audience or Audience(), self.effects)
+        self._stock = Stock(
+            limits,
+            self._room,
+            self._dials,
+            self.deadlines,
+            effects=self.effects,
+            teller=self._teller,
+            rng=rng,
+        )
         self._supply = Supply(
             self._room,
             self._dials,
@@ -108,7 +126,9 @@ class Scheduler:
 
     # What requests do
 
-    def ask(self, key: OriginKey, now: float, number: int | None = None) -> Ticket:
+    def ask(
+        self, key: OriginKey, now: float, number: int | None = None, request: Request | None = None
+    ) -> Ticket:
         """
         Ask for a connection. The ticket has it now, or a `Wake` will tell.
 
@@ -118,6 +138,8 @@ class Scheduler:
             now: Seconds.
 
             number: That of the request's last ticket if it is sent again: it goes to the front.
+
+            request: What it is for: told to listeners, and to who wants to know who holds what.
 
         Raises:
             PoolClosed: `close` was called.
@@ -130,17 +152,15 @@ class Scheduler:
         origin = self._origins[key]
         lane = origin.lane
         arrived = next(self._numbers)
-        ticket = Ticket(origin, number or arrived, arrived, now, now)
+        ticket = Ticket(origin, number or arrived, arrived, now, now, request=request)
         if number is None:
             origin.counts.requests += 1
         if lane.in_flight < lane.max_in_flight:
             lane.in_flight += 1
             self._admit(ticket, now)
-            if ticket.connection is None:
-                origin.counts.queued += 1
-                if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
-                    self.leave(ticket, now)
-                    raise self._overloaded()
+            if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
+                self.leave(ticket, now)
+                raise self._overloaded()
         else:
             self._keep_out(ticket, now)
         return ticket
@@ -154,6 +174,7 @@ class Scheduler:
         reusable: bool = True,
         keep_alive: float | None = None,
         dial_too_slow: bool = False,
+        status: int = 0,
     ) -> None:
         """
         Give back whatever *ticket* has: a connection, a place in a queue, nothing. Safe to repeat.
@@ -171,6 +192,8 @@ class Scheduler:
 
             dial_too_slow: The request leaves since no connection was opened in time. A dial that was begun
                 for it is replaced if others wait for it (rule 5): it may have lost its first packet.
+
+            status: That of its answer, for listeners; 0 if none has come.
         """
         place, ticket.place = ticket.place, Place.GONE
         if place is Place.GONE:
@@ -182,8 +205,11 @@ class Scheduler:
             if place is Place.CONNECTION:
                 given = ticket.connection
                 assert given is not None
+                del given.tickets[ticket]
                 if used:
                     ticket.origin.counts.request_time.add(now - ticket.asked)
+                if self._teller.audience.listeners:
+                    self._teller.request("on_released", ticket, now, status)
                 if self._stock.take_back(given, now, used=used, reusable=reusable, keep_alive=keep_alive):
                     self._offer(given, now)
             else:
@@ -346,7 +372,7 @@ class Scheduler:
     def _keep_out(self, ticket: Ticket, now: float) -> None:
         """Have *ticket* wait for its lane."""
         origin = ticket.origin
-        origin.counts.queued += 1
+        self._queued(ticket, now)
         if self._waiting >= self._limits.max_pending:
             self._waited(ticket, now, given_up=True)
             self._origins.forget(origin)
@@ -364,18 +390,20 @@ class Scheduler:
         self._waiting -= 1
 
     def _is_one_too_many(self, ticket: Ticket) -> bool:
-        """Tell whether *ticket*, which was let in and waits, does so not just for the dials under way."""
-        return len(ticket.origin.waiters) > ticket.origin.coming
+        """Tell whether *ticket*, which was let in, has to wait, and not just for the dials under way."""
+        return ticket.place is Place.QUEUE and len(ticket.origin.waiters) > ticket.origin.coming
 
     def _admit(self, ticket: Ticket, now: float) -> None:
         """Give a connection to a request that its lane has let in, or a place in the queue."""
-        origin = ticket.origin
+        origin, was_kept_out = ticket.origin, ticket.place is Place.LANE
         ticket.place = Place.QUEUE
         if not origin.waiters:
             connection = self._stock.find(origin, now)
             if connection is not None:
                 self._stock.hand(connection, ticket, now)
                 return
+        if not was_kept_out:
+            self._queued(ticket, now)
         self._waiting += 1
         origin.waiters.put(ticket)
         origin.unattempted[ticket] = None
@@ -405,11 +433,20 @@ class Scheduler:
         self._waiting -= 1
         self._dials.orphan(ticket, now)
 
+    def _queued(self, ticket: Ticket, now: float) -> None:
+        """Count a wait that begins."""
+        ticket.origin.counts.queued += 1
+        if self._teller.audience.listeners:
+            self._teller.request("on_queued", ticket, now)
+
     def _waited(self, ticket: Ticket, now: float, *, given_up: bool = False) -> None:
         """Count a wait that is over."""
         counts = ticket.origin.counts
         counts.queue_time.add(now - ticket.asked)
-        counts.given_up += given_up
+        if given_up:
+            counts.given_up += 1
+            if self._teller.audience.listeners:
+                self._teller.request("on_released", ticket, now)
 
     def _give_up_place(self, ticket: Ticket, now: float, *, dial_too_slow: bool) -> None:
         """Leave the queue; a dial that was too slow ends if others need it: it is replaced (rule 5)."""

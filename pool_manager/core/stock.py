@@ -16,6 +16,7 @@ from pool_manager.core.dials import Dials
 from pool_manager.core.effects import Close, Effect
 from pool_manager.core.origins import Connection, Origin, Phase, Place, Ticket
 from pool_manager.core.room import Room
+from pool_manager.core.telling import Teller
 from pool_manager.stats import CloseCause
 
 # Rule 11b: refusals after which a connection takes no new stream.
@@ -43,6 +44,8 @@ class Stock:
 
         effects: Where it is noted that one is to be closed.
 
+        teller: Where it is noted what listeners are to be told.
+
         rng: Where jitter comes from.
     """
 
@@ -54,10 +57,12 @@ class Stock:
         deadlines: Deadlines[Connection | Origin],
         *,
         effects: list[Effect],
+        teller: Teller,
         rng: random.Random,
     ) -> None:
         self._limits, self._room, self._dials = limits, room, dials
         self._deadlines, self._effects, self._random = deadlines, effects, rng
+        self._teller = teller
 
     # How one comes and is handed out
 
@@ -73,6 +78,8 @@ class Stock:
         connection.ages = now + age * (1 - self._random.random() * AGE_JITTER)
         origin.usable += 1
         origin.usable_shared += multiplexed
+        if self._teller.audience.listeners:
+            self._teller.connection("on_connect", connection, now - connection.begun)
 
     def find(self, origin: Origin, now: float) -> Connection | None:
         """Take the newest idle HTTP/1.1 connection, or the oldest HTTP/2 one with a slot (rules 6 and 9)."""
@@ -100,8 +107,11 @@ class Stock:
                 ticket.idle_for = now - connection.idle_since
             if connection.multiplexed:
                 self._rouse(connection)
+        connection.tickets[ticket] = None
         connection.in_use += 1
         connection.requests += 1
+        if self._teller.audience.listeners:
+            self._teller.request("on_acquired", ticket, now)
         if connection.requests > 1:
             connection.origin.counts.reused += 1
         if connection.requests >= self._limits.max_requests_per_connection:
@@ -194,7 +204,10 @@ class Stock:
         else:
             if connection.phase is Phase.OPEN:
                 self._retire(connection)
-            connection.origin.counts.close(connection.ending or cause, now - connection.opened)
+            cause, age = connection.ending or cause, now - connection.opened
+            connection.origin.counts.close(cause, age)
+            if self._teller.audience.listeners:
+                self._teller.connection("on_close", connection, age, cause)
         connection.phase = Phase.CLOSED
         self._room.leave(connection)
 

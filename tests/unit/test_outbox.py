@@ -10,6 +10,7 @@ import pytest
 from pool_manager import Limits, PoolConfig
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import AsyncResponse, Request
+from pool_manager.events import Audience
 from pool_manager.runtimes.addresses import Address
 from pool_manager.runtimes.dialing import Dialer
 from pool_manager.runtimes.in_loops.carriers import Greeter
@@ -88,7 +89,9 @@ def post() -> Request:
 def new_engine() -> AsyncioEngine:
     """Make an engine for the running loop."""
     loop = asyncio.get_running_loop()
-    return AsyncioEngine(loop, PoolConfig(http2=False), Limits(), Lanes([]), ContextCache())
+    return AsyncioEngine(
+        loop, PoolConfig(http2=False), Limits(), Lanes([]), ContextCache(), audience=Audience()
+    )
 
 
 async def warm(engine: AsyncioEngine, wires: list[Wire], count: int) -> None:

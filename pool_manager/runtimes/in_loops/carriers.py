@@ -154,7 +154,10 @@ class Carrier(Listener, ABC):
             exchange.left = True
             owner = self.owner
             owner.timers.discard(exchange)
-            owner.scheduler.leave(exchange.ticket, owner.now(), reusable=reusable, keep_alive=keep_alive)
+            owner.scheduler.leave(
+                exchange.ticket, owner.now(),
+                reusable=reusable, keep_alive=keep_alive, status=exchange.status,
+            )  # fmt: skip
             owner.carry_out()
 
     # What the transport calls

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
-from pool_manager.core.effects import Dial, Effect, Wake
+from pool_manager.core.effects import Dial, Effect, Tell, Wake
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
@@ -25,6 +25,7 @@ from pool_manager.core.origins import Connection, OriginKey, Phase, Ticket
 from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.waits import too_late, wait_of
+from pool_manager.events import Audience
 from pool_manager.runtimes.addresses import Address
 from pool_manager.runtimes.answering import delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.in_loops.carriers import Carrier, Greeter, Outbox
@@ -55,11 +56,21 @@ class LoopEngine(ABC):
     exchange_type: ClassVar[type[Exchange]] = Exchange
     timers_type: ClassVar[type[Timers]] = Timers
 
-    def __init__(self, loop: Loop, dials: Dials, config: PoolConfig, limits: Limits, lanes: Lanes) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        dials: Dials,
+        config: PoolConfig,
+        limits: Limits,
+        lanes: Lanes,
+        *,
+        audience: Audience,
+    ) -> None:
         self.loop = loop
         self.timers = self.timers_type(self.loop)
         self.outbox = Outbox(self.loop)
-        self.scheduler = Scheduler(config, limits, lanes)
+        self.scheduler = Scheduler(config, limits, lanes, audience=audience)
+        self._audience = audience
         self._config = config
         self._dialer = dials
         self._dials: dict[Connection, Task] = {}
@@ -100,7 +111,7 @@ class LoopEngine(ABC):
             request = forwarded(request, self._config.proxy)
         replays, number = Replays(), None
         while True:
-            exchange = self.exchange_type(self.loop, self.timers, request, self._ask(key, number))
+            exchange = self.exchange_type(self.loop, self.timers, request, self._ask(key, number, request))
             try:
                 return await self._send(exchange, replays)
             except BaseException as error:
@@ -112,9 +123,9 @@ class LoopEngine(ABC):
             if delay:
                 await pause(self.loop, delay)
 
-    def _ask(self, key: OriginKey, number: int | None) -> Ticket:
+    def _ask(self, key: OriginKey, number: int | None, request: Request) -> Ticket:
         try:
-            return self.scheduler.ask(key, self.now(), number)
+            return self.scheduler.ask(key, self.now(), number, request)
         finally:
             if self.scheduler.effects:  # also where it was turned away
                 self.carry_out()
@@ -226,6 +237,8 @@ class LoopEngine(ABC):
             # In a context of its own: what the caller's holds is not the pool's to keep.
             dial = self._dial(effect.connection)
             self._dials[effect.connection] = self.loop.create_task(dial, context=contextvars.Context())
+        elif isinstance(effect, Tell):
+            self._audience.tell(effect.what, effect.event)
         else:
             self._close(effect.connection)
 

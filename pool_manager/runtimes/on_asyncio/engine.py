@@ -6,6 +6,7 @@ import asyncio
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
+from pool_manager.events import Audience
 from pool_manager.runtimes.answering import clock
 from pool_manager.runtimes.dialing import Dialer
 from pool_manager.runtimes.in_loops.engine import LoopEngine
@@ -24,8 +25,10 @@ class AsyncioEngine(LoopEngine):
         limits: Limits,
         lanes: Lanes,
         contexts: ContextCache,
+        *,
+        audience: Audience,
     ) -> None:
-        super().__init__(loop, Dialer(config, contexts), config, limits, lanes)
+        super().__init__(loop, Dialer(config, contexts), config, limits, lanes, audience=audience)
 
     def now(self) -> float:
         """Tell the scheduler's time: while the loop stands still it does, too."""

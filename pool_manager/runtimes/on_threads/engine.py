@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 from pool_manager.config import Limits, PoolConfig
-from pool_manager.core.effects import Close, Dial, Effect, Wake
+from pool_manager.core.effects import Close, Dial, Effect, Tell, Wake
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
@@ -32,6 +32,7 @@ from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.snapshots import Picture
 from pool_manager.core.waits import too_late, wait_of
 from pool_manager.errors import PoolError
+from pool_manager.events import Audience
 from pool_manager.guarding import struck
 from pool_manager.runtimes.addresses import Address
 from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
@@ -65,9 +66,12 @@ _SHORTEST_NAP: Final = 0.01
 class ThreadsEngine:
     """The engine of the threads' pool."""
 
-    def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
+    def __init__(
+        self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache, *, audience: Audience
+    ) -> None:
         self._config = config
-        self._new_book = functools.partial(Scheduler, config, limits, lanes)
+        self._new_book = functools.partial(Scheduler, config, limits, lanes, audience=audience)
+        self._audience = audience
         self._dialer = Dialer(config, contexts)
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         self._begin_anew()
@@ -196,7 +200,7 @@ class ThreadsEngine:
         if not exchange.left and exchange.ticket is not None and exchange.book is not None:
             self.tell(
                 exchange.book, Scheduler.leave, exchange.ticket, self.now(),
-                reusable=reusable, keep_alive=keep_alive,
+                reusable=reusable, keep_alive=keep_alive, status=exchange.status,
             )  # fmt: skip
             exchange.left = True
             if exchange.book is not self._book and exchange.started:  # it is in nobody's book any more
@@ -367,6 +371,11 @@ class ThreadsEngine:
                 self._dials.pop(connection, None)  # it finds out by itself
                 if connection.carrier is not None:
                     cast(Carrier, connection.carrier).close()
+            case Tell() if not effect.told:
+                effect.told = True
+                self._audience.tell(effect.what, effect.event)
+            case Tell():
+                pass
 
     # Dials
 
@@ -462,7 +471,7 @@ def _ask(book: Scheduler, exchange: Exchange, key: OriginKey, now: float, number
     if now >= book.deadlines.next:
         book.tick(now)
     exchange.book = book
-    ticket = exchange.ticket = book.ask(key, now, number)
+    ticket = exchange.ticket = book.ask(key, now, number, exchange.request)
     if ticket.connection is None:
         ticket.waiter = exchange.waiter = Waiter()
 

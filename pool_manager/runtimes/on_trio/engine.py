@@ -9,6 +9,7 @@ import trio
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.lanes import Lanes
+from pool_manager.events import Audience
 from pool_manager.runtimes.answering import clock
 from pool_manager.runtimes.in_loops.engine import LoopEngine
 from pool_manager.runtimes.in_loops.exchanges import Exchange
@@ -55,10 +56,12 @@ class TrioEngine(LoopEngine):
     exchange_type = TrioExchange
     timers_type = TrioTimers
 
-    def __init__(self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache) -> None:
+    def __init__(
+        self, config: PoolConfig, limits: Limits, lanes: Lanes, contexts: ContextCache, *, audience: Audience
+    ) -> None:
         loop = TrioLoop()
         self._trio = loop
-        super().__init__(loop, TrioDialer(loop, config, contexts), config, limits, lanes)
+        super().__init__(loop, TrioDialer(loop, config, contexts), config, limits, lanes, audience=audience)
         self._suspended = clock() - time.monotonic()
 
     def now(self) -> float:
