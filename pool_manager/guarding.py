@@ -38,6 +38,10 @@ class Guard:
         """Whether the calling code has struck a move of its own thread."""
         return self._holder == get_ident()
 
+    def look(self, look: Callable[[], T]) -> T:
+        """Make a move that changes nothing; also in the middle of another one of this thread."""
+        return look() if self.is_held_here else self.move(look)
+
     def move(self, move: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """
         Make *move* under the lock. It lasts microseconds: no I/O, no wait, nobody else's code.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -14,15 +13,13 @@ from pool_manager.adapting import make_pooled
 from pool_manager.attaching import Attachment, differences, library_of_client
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
-from pool_manager.events import Listener, Listening
+from pool_manager.inspecting import Inspected
 from pool_manager.installing import Installation, install
 from pool_manager.leases import Lease, caller
 from pool_manager.libraries import library_of
 from pool_manager.making import Maker, Terms, face_of_module, name_of
 from pool_manager.policies import Retries
 from pool_manager.registry import Registry
-from pool_manager.serving import StatsServer
-from pool_manager.stats import ManagerStats
 from pool_manager.transports import face_of
 
 if TYPE_CHECKING:
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
-class PoolManager:
+class PoolManager(Inspected):
     """
     Owns the connections that clients of httpx and httpx2 lease.
 
@@ -341,45 +338,6 @@ class PoolManager:
         return install(self._maker, config)
 
     # The manager itself
-
-    def stats(self) -> ManagerStats:
-        """Give a snapshot of every pool and of the leases."""
-        return self._registry.stats()
-
-    def listen(self, listener: Listener) -> Listening:
-        """
-        Have *listener* told what happens in the pools: connections, waits, requests, retries.
-
-        Its methods are called where things happen, in any thread and loop, and outside of every lock. They
-        are to be quick. What they raise is logged once, and harms no request.
-
-        Args:
-            listener: Of a class below `Listener`.
-
-        Returns:
-            What ends it: by its `close`, or as a context manager.
-
-        Raises:
-            ConfigError: It is no `Listener`.
-        """
-        if not isinstance(listener, Listener):
-            raise ConfigError(f"listener must be a pool_manager.Listener, not {listener!r}")
-        return Listening(self._registry.audience, listener)
-
-    def serve_stats(self, path: str | Path) -> StatsServer:
-        """
-        Give snapshots to ``python -m pool_manager watch PATH``, on a thread. On Linux.
-
-        Args:
-            path: Where to make the Unix socket, of mode 0600. Other users are refused, root included.
-
-        Returns:
-            What ends it: by its `close`, or as a context manager. The manager lives as long.
-
-        Raises:
-            OSError: The socket cannot be made, or there is a file at *path*.
-        """
-        return StatsServer(Path(path), self.stats)
 
     def reset(self) -> None:
         """Use no connection of now again, and read certificates anew. Requests that are out finish."""

@@ -156,7 +156,7 @@ class Pool:
     """
 
     def __init__(self, share: Share, home: Home) -> None:
-        self._number: Final = next(_numbers)
+        self.number: Final = next(_numbers)
         self.share: Final = share
         self.home: Final = home
         self.runtime: Final = home.runtime
@@ -229,7 +229,7 @@ class Pool:
         engine, tally = self.engine_stats(), held.tally
         return PoolStats(
             **{**attrs.asdict(engine.total, recurse=False), **attrs.asdict(tally)},
-            number=self._number,
+            number=self.number,
             runtime=self.runtime.name,
             config=self.share.config,
             leases=len(held.lease_names),

@@ -170,6 +170,10 @@ class BaseEngine(Protocol):
         """How things stand now."""
         ...
 
+    def close_up(self) -> Iterable[str]:
+        """Tell who holds which connection, and who waits, line by line."""
+        ...
+
     def abandon(self) -> None:
         """Let every socket go at once, without the loop: it is over. Never raises."""
         ...

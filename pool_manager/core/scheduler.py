@@ -29,6 +29,7 @@ import math
 import random
 
 from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.closeups import CloseUp
 from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.dials import Dials
 from pool_manager.core.directory import Directory, lane_states
@@ -123,6 +124,10 @@ class Scheduler:
     def picture(self, now: float) -> Picture:
         """See how things stand now. Changes nothing, and may be asked for in the middle of a move."""
         return Picture(self._origins.values(), self._origins.ledger, self._lanes.values(), now)
+
+    def close_up(self, now: float) -> CloseUp:
+        """See who holds which connection, and who waits. As for `picture`."""
+        return CloseUp(self._origins.values(), self._lanes.values(), now)
 
     # What requests do
 

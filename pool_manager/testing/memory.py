@@ -60,6 +60,10 @@ class _Base:
         open_now = len(self._connections)
         return EngineStats(rest=Traffic(idle=open_now, opened=self._opened, reused=self._reused))
 
+    def close_up(self) -> list[str]:
+        """There is no connection to tell of."""
+        return []
+
     def abandon(self) -> None:
         """Forget the connections."""
         self._connections.clear()

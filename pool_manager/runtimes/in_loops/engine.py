@@ -13,6 +13,7 @@ import contextvars
 import math
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
@@ -94,6 +95,10 @@ class LoopEngine(ABC):
     def stats(self) -> EngineStats:
         """How things stand now, told to any thread."""
         return self.scheduler.picture(self.now_anywhere()).developed()
+
+    def close_up(self) -> Iterator[str]:
+        """Tell who holds which connection, and who waits, line by line; to any thread."""
+        return self.scheduler.close_up(self.now_anywhere()).lines()
 
     # Requests
 

@@ -17,10 +17,11 @@ import threading
 import time
 from _thread import LockType, allocate_lock, get_ident
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.closeups import CloseUp
 from pool_manager.core.effects import Close, Dial, Effect, Tell, Wake
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
@@ -91,7 +92,17 @@ class ThreadsEngine:
 
     def stats(self) -> EngineStats:
         """How things stand now."""
-        return cast(Picture, self._decide(None, Scheduler.picture, self.now())).developed()
+        now = self.now()
+        if self._holder == get_ident():  # as in `close_up`
+            return self._book.picture(now).developed()
+        return cast(Picture, self._decide(None, Scheduler.picture, now)).developed()
+
+    def close_up(self) -> Iterator[str]:
+        """Tell who holds which connection, and who waits, line by line; also to a signal's handler."""
+        now = self.now()
+        if self._holder == get_ident():  # it has struck a move of this thread, and sees things as they are
+            return self._book.close_up(now).lines()
+        return cast(CloseUp, self._decide(None, Scheduler.close_up, now)).lines()
 
     # Requests
 
