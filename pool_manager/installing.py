@@ -46,7 +46,7 @@ _UNSAID: Final[Mapping[str, object]] = {
 
 _lock = threading.Lock()
 _installed: tuple[Installation, ...] = ()  # the last one decides; replaced as a whole, read without the lock
-_hooked: list[tuple[type, str, Callable[..., Any]]] = []  # where a hook is, and what was there
+_hooked: list[_Hook] = []
 
 
 @final
@@ -150,18 +150,42 @@ def _libraries() -> list[ModuleType]:
     return list(known())
 
 
-def _put_hooks(libraries: list[ModuleType]) -> Iterator[tuple[type, str, Callable[..., Any]]]:
-    for kind in {kind for library in libraries for kind in (library.Client, library.AsyncClient)}:
-        for name in ("_init_transport", "_init_proxy_transport"):
-            original = cast("Callable[..., Any]", getattr(kind, name))
-            setattr(kind, name, _hook(original, takes_proxy="proxy" in name))
-            yield kind, name, original
+@attrs.frozen(eq=False)
+class _Hook:
+    """A method of a library's, and what stands in for it."""
+
+    kind: type
+    name: str
+    original: Callable[..., Any]
+    stand_in: Callable[..., Any]
+
+    @classmethod
+    def put(cls, kind: type, name: str) -> _Hook:
+        original = cast("Callable[..., Any]", vars(kind)[name])
+        made = cls(kind, name, original, _hook(original, takes_proxy="proxy" in name))
+        setattr(kind, name, made.stand_in)
+        return made
+
+    def remove(self) -> None:
+        """Put the original back, unless somebody has wrapped the hook: it does nothing any more."""
+        if vars(self.kind)[self.name] is self.stand_in:
+            setattr(self.kind, self.name, self.original)
+
+
+def _put_hooks(libraries: list[ModuleType]) -> Iterator[_Hook]:
+    places = {
+        # Where it is written: some tools put a subclass in the place of a library's class.
+        (next(kind for kind in client.__mro__ if name in vars(kind)), name)
+        for library in libraries
+        for client in (library.Client, library.AsyncClient)
+        for name in ("_init_transport", "_init_proxy_transport")
+    }
+    return (_Hook.put(kind, name) for kind, name in places)
 
 
 def _remove_hooks() -> None:
     while _hooked:
-        kind, name, original = _hooked.pop()
-        setattr(kind, name, original)
+        _hooked.pop().remove()
 
 
 def _hook(original: Callable[..., Any], *, takes_proxy: bool) -> Callable[..., Any]:
