@@ -1,10 +1,10 @@
 """
 Putting a client that exists already on the pool, and taking it off again.
 
-The innermost transport is swapped: what wraps it (retries, tracing, mocks)
-stays. Where a tool has wrapped a method of that transport itself, as OpenTelemetry's
-`instrument_client` does, the transport stays, too, and what is below it is swapped. This
-touches `_transport`, `_mounts` and `_pool`, which both libraries have under these names and
+A client's own transport is swapped. Where something is around it (retries, a cache, a mock), or has
+wrapped a method of it (OpenTelemetry's `instrument_client`), all of that stays, the transport included,
+and what is below it is swapped: whoever holds on to that transport, by whatever name, then meets the
+pool. This touches `_transport`, `_mounts` and `_pool`, which both libraries have under these names and
 neither promises.
 """
 
@@ -30,7 +30,6 @@ class Attachment:
     """A client on the pool, and how it was before."""
 
     pooled: PoolTransport
-    _swapped: object  # what stands there for the original
     _original: Any
     _mounts: dict[Any, Any]
 
@@ -41,21 +40,23 @@ class Attachment:
         place = _innermost(client, library)
         own = {key: mount for key, mount in client._mounts.items() if not _is_plain(mount, library)}
         pooled.replaced = [mount for key, mount in client._mounts.items() if key not in own and mount]
-        swapped: object = pooled
-        if place.name == _BELOW:
-            swapped = _Below(pooled, place.found)
-        else:
+        made = cls(pooled, place.found, client._mounts)
+        if place.holder is client and not _METHODS & {*_own(place.found)}:
             pooled.replaced = [place.found, *pooled.replaced]
-        made = cls(pooled, swapped, place.found, client._mounts)
-        place.put(swapped)
+            place.put(pooled)
+        else:
+            _Below.put(pooled, place.found)
         client._mounts = own
         return made
 
     def undo(self, client: Any) -> None:
         """Put everything back. A wrapper that came around the transport meanwhile stays."""
         for place in _places(client, self.pooled.face.library):
-            if place.found is self._swapped:
+            if place.found is self.pooled:
                 place.put(self._original)
+        below = self._original._pool
+        if isinstance(below, _Below):
+            below.remove(self._original)
         client._mounts = self._mounts
         self.pooled.replaced = ()
         self.pooled.close()
@@ -73,7 +74,8 @@ def library_of_client(client: Any) -> ModuleType:
         raise ConfigError(f"client {client!r} is closed")
     if found is None:
         raise ConfigError(
-            f"client must be an httpx or httpx2 client, not {client!r}: pass the client inside the SDK"
+            f"client must be an httpx or httpx2 client, not {client!r}: pass the client inside the SDK,"
+            " once it is there (some make it when it is first used)"
         )
     return found[0]
 
@@ -81,8 +83,7 @@ def library_of_client(client: Any) -> ModuleType:
 def differences(client: Any, config: PoolConfig) -> list[str]:
     """What of the client's connection settings *config* would change, as far as can be seen."""
     library = library_of_client(client)
-    innermost = _innermost(client, library)
-    pool = innermost.found if innermost.name == _BELOW else innermost.found._pool
+    pool = _innermost(client, library).found._pool
     found: list[str] = []
     if pool._ssl_context is not None:
         found += _tls_differences(pool._ssl_context, _default_context(library))
@@ -143,8 +144,7 @@ def _is_plain(transport: object, library: ModuleType) -> bool:
     return transport is None or isinstance(transport, library.HTTPTransport | library.AsyncHTTPTransport)
 
 
-_BELOW: Final = "_pool"  # of a transport of the library's
-_METHODS: Final = ("handle_request", "handle_async_request")
+_METHODS: Final = frozenset({"handle_request", "handle_async_request"})
 
 
 @attrs.frozen
@@ -152,20 +152,37 @@ class _Below:
     """What stands for httpcore's pool where the transport above it stays; leads to ours, and closes both."""
 
     _pooled: PoolTransport
-    _original: Any
+    original: Any
+    _short: dict[str, Any]  # the transport's methods that nobody has wrapped: they need not go through it
+
+    @classmethod
+    def put(cls, pooled: PoolTransport, transport: Any) -> None:
+        """Put *pooled* below *transport*."""
+        own = _own(transport)
+        bare = [name for name in _METHODS if hasattr(transport, name) and name not in own]
+        short = {name: getattr(pooled, name) for name in bare}
+        transport._pool = cls(pooled, transport._pool, short)
+        own.update(short)
+
+    def remove(self, transport: Any) -> None:
+        """Have *transport* be as it was; what has wrapped a method of it meanwhile stays."""
+        for name, method in self._short.items():
+            if _own(transport).get(name) is method:
+                delattr(transport, name)
+        transport._pool = self.original
 
     def handle_request(self, asked: Any) -> Any:
-        return self._pooled.face.seam.below(self._pooled._send).handle_request(asked)
+        return self._pooled.face.seam.below(self._pooled.straight).handle_request(asked)
 
     def handle_async_request(self, asked: Any) -> Any:
-        return self._pooled.face.async_seam.below(self._pooled._asend).handle_async_request(asked)
+        return self._pooled.face.async_seam.below(self._pooled.astraight).handle_async_request(asked)
 
     def close(self) -> None:
-        self._original.close()
+        self.original.close()
         self._pooled.close()
 
     async def aclose(self) -> None:
-        await self._original.aclose()
+        await self.original.aclose()
         await self._pooled.aclose()
 
     def __enter__(self) -> Self:
@@ -193,10 +210,6 @@ class _Place:
     names: tuple[str, ...]
     found: Any
 
-    @property
-    def name(self) -> str:
-        return self.names[0]
-
     def put(self, transport: object) -> None:
         """Have *transport* there instead."""
         for name in self.names:
@@ -204,25 +217,24 @@ class _Place:
 
 
 def _places(client: Any, library: ModuleType) -> Iterator[_Place]:
-    """Each transport from the client's inwards; at the end what is below one whose methods were wrapped."""
+    """Each transport from the client's inwards."""
     base = library.BaseTransport if isinstance(client, library.Client) else library.AsyncBaseTransport
     place = _Place(client, ("_transport",), client._transport)
     seen: set[int] = set()
     while id(place.found) not in seen:
         seen.add(id(place.found))
         yield place
-        if isinstance(place.found, PoolTransport | _Below):
-            return
-        if _is_plain(place.found, library):
-            if not any(name in vars(place.found) for name in _METHODS):
-                return
-            place = _Place(place.found, (_BELOW,), place.found._pool)
-            yield place
+        if isinstance(place.found, PoolTransport) or _is_plain(place.found, library):
             return
         inner = {name: value for name, value in _held_by(place.found) if isinstance(value, base)}
         if len({id(value) for value in inner.values()}) != 1:
             return
         place = _Place(place.found, tuple(inner), next(iter(inner.values())))
+
+
+def _own(transport: object) -> dict[str, Any]:
+    """Give the attributes that are an object's own, and not its class's."""
+    return vars(transport)
 
 
 def _held_by(transport: object) -> Iterator[tuple[str, object]]:
@@ -237,9 +249,9 @@ def _held_by(transport: object) -> Iterator[tuple[str, object]]:
 
 def _innermost(client: Any, library: ModuleType) -> _Place:
     *_, place = _places(client, library)
-    if isinstance(place.found, PoolTransport | _Below):
+    if isinstance(place.found, PoolTransport) or isinstance(getattr(place.found, "_pool", None), _Below):
         raise ConfigError(f"client {client!r} is on a pool already: detach it there first")
-    if place.name != _BELOW and not _is_plain(place.found, library):
+    if not _is_plain(place.found, library):
         raise ConfigError(
             f"client {client!r} ends in a {type(place.found).__name__}, not in the library's own transport:"
             " there is no connection to pool"

@@ -282,6 +282,14 @@ class PoolTransport:
         send = self._by(seam, self._send, request) if seam.is_taken() else self._send
         return send(request) if self.retrier is None else self.retrier.send(request, send)
 
+    def straight(self, request: Any) -> Any:
+        """Send a request from a thread once, by no tool: it comes from below the library's own transport."""
+        return self._send(request)
+
+    def astraight(self, request: Any) -> Awaitable[Any]:
+        """Send a request from the running loop once, by no tool."""
+        return self._asend(request)
+
     def _by(self, seam: Seam, pooled: Callable[..., Any], request: Any) -> Callable[..., Any]:
         """Give what sends a request by the tools that are at *seam*."""
         return functools.partial(seam.send, pooled=pooled, proxy=self._share_for(request.url).config.proxy)
