@@ -352,11 +352,11 @@ def test_over():
 PLUGINS = ("-p", "pool_manager.testing.plugin", "-p", "no:cacheprovider")
 
 
-def run_pytest(folder: Path, text: str) -> str:
+def run_pytest(folder: Path, text: str, *more: str) -> str:
     """Run pytest on a file of tests, with the plugin; give what it says."""
     (folder / "test_it.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *PLUGINS, "-q", "."],
+        [sys.executable, "-m", "pytest", *PLUGINS, "-q", ".", *more],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -364,6 +364,38 @@ def run_pytest(folder: Path, text: str) -> str:
         timeout=60,
     )
     return done.stdout + done.stderr
+
+
+ASYNC_TESTS = """
+import httpx, pool_manager, pytest
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_leaks")]
+KEPT = []
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+
+@pytest.fixture
+async def client():
+    server = lambda request: httpx.Response(204)
+    async with pool_manager.testing.isolated(server=server), pool_manager.client(httpx.AsyncClient) as client:
+        yield client
+
+async def test_clean(client):
+    assert (await client.get("https://x.example")).status_code == 204
+
+async def test_leaky():
+    KEPT.append(pool_manager.client(httpx.AsyncClient, name="forgotten"))
+"""
+
+
+def test_the_plugin_in_async_tests_and_processes(tmp_path: Path) -> None:
+    """The fixtures do their work in async tests, on asyncio and trio, and in the processes of xdist."""
+    said = run_pytest(tmp_path, f"import pool_manager.testing\n{ASYNC_TESTS}", "-n", "2")
+    assert "4 passed, 2 errors" in said
+    for backend in ("asyncio", "trio"):
+        assert f"ERROR test_it.py::test_leaky[{backend}] - pool_manager.testing.leaks.LeakError" in said
 
 
 def test_the_plugin(tmp_path: Path) -> None:
