@@ -140,9 +140,10 @@ class PoolManager(Inspected):
 
             **kwargs: Arguments of the factory. Those that say how to connect (verify,
                 cert, proxy, trust_env, http1, http2, local_address, uds, socket_options)
-                go into the pool's config instead; `limits` gives it a pool that is
-                shared only with clients of equal limits, and `retries`, a `Retries`, has
-                failed requests sent again.
+                go into the pool's config instead (what a subclass says of them in its own
+                `__init__` is not seen, as beside any transport: say it here); `limits` gives it
+                a pool that is shared only with clients of equal limits, and `retries`, a
+                `Retries`, has failed requests sent again.
 
         Raises:
             ConfigError: The factory is no client of either library, or a setting cannot be used.
