@@ -22,6 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "policies"),
     ("stats",),
     ("events",),
+    ("observe",),
     ("core",),
     ("log",),
     ("runtimes",),
@@ -40,7 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("manager",),
     ("default",),
     ("__init__",),
-    ("adapters", "demo", "doctor", "observe", "running", "testing", "watching"),
+    ("adapters", "demo", "doctor", "running", "testing", "watching"),
     ("__main__",),
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
