@@ -20,6 +20,11 @@ class Inspected:
 
     _registry: Registry
 
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return self._registry.name
+
     def stats(self) -> ManagerStats:
         """Give a snapshot of every pool and of the leases."""
         return self._registry.stats()
@@ -76,7 +81,10 @@ class Inspected:
 
     def serve_stats(self, path: str | Path) -> StatsServer:
         """
-        Give snapshots to ``python -m pool_manager watch PATH``, on a thread. On Linux.
+        Give snapshots to ``python -m pool_manager watch PATH``, or any HTTP client, on a thread. On Linux.
+
+        ``/stats`` is JSON, ``/metrics`` what Prometheus scrapes (extra: `prometheus`). A socket that a
+        process left when it crashed is replaced.
 
         Args:
             path: Where to make the Unix socket, of mode 0600. Other users are refused, root included.
@@ -87,4 +95,4 @@ class Inspected:
         Raises:
             OSError: The socket cannot be made, or there is a file at *path*.
         """
-        return StatsServer(Path(path), self.stats)
+        return StatsServer(Path(path), self)

@@ -79,11 +79,6 @@ class PoolManager(Inspected):
     def __repr__(self) -> str:
         return f"<PoolManager {self.name!r}>"
 
-    @property
-    def name(self) -> str:
-        """What logs call it."""
-        return self._registry.name
-
     # Clients, transports, leases
 
     @overload
