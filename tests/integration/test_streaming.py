@@ -408,24 +408,30 @@ def test_unknown_extensions_are_ignored(
 def test_trace_tells_the_caller(
     library: ModuleType, kind: str, manager: PoolManager, server: HypercornServer
 ) -> None:
-    """A `trace` function of the caller's hears of the connection and of the request, in order."""
+    """A `trace` function of the caller's hears of the connection, by its number, and of the request."""
     events: list[str] = []
+    numbers: list[object] = []
 
     def note(event: str, info: dict[str, object]) -> None:
         events.append(event + "!" * (not isinstance(info, dict)))
+        if "connect_tcp.started" not in event:
+            numbers.append(info["connection_id"])
 
     async def async_note(event: str, info: dict[str, object]) -> None:
         note(event, info)
 
     async def in_loop() -> None:
         async with manager.client(library.AsyncClient) as client:
-            await client.get(server.url, extensions={"trace": async_note})
+            answer = await client.get(server.url, extensions={"trace": async_note})
+            numbers.append(answer.extensions["pool_manager"].connection_id)
 
     if kind == "AsyncClient":
         asyncio.run(in_loop())
     else:
         with manager.client(library.Client) as client:
-            client.get(server.url, extensions={"trace": note})
+            answer = client.get(server.url, extensions={"trace": note})
+            numbers.append(answer.extensions["pool_manager"].connection_id)
+    assert len(set(numbers)) == 1
     heard = [event.partition(".")[2] for event in events]
     moments = ["connect_tcp.complete", "send_request_headers.started", "receive_response_headers.complete"]
     assert [moment for moment in heard if moment in moments] == moments

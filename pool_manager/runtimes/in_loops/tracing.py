@@ -40,13 +40,19 @@ class Tracer:
     async def connected(self, ticket: Ticket) -> None:
         """A connection was given."""
         if self._dialing and ticket.connection is not None:
-            await self._trace("connection.connect_tcp.complete", {"return_value": ticket.connection.carrier})
+            await self._trace(
+                "connection.connect_tcp.complete", _about(ticket, return_value=ticket.connection.carrier)
+            )
 
     async def sent(self, exchange: Exchange) -> None:
         """The head of the request was written."""
         prefix = self._prefix(exchange)
-        await self._trace(f"{prefix}.send_request_headers.started", {"request": self._request})
-        await self._trace(f"{prefix}.send_request_headers.complete", {"return_value": None})
+        await self._trace(
+            f"{prefix}.send_request_headers.started", _about(exchange.ticket, request=self._request)
+        )
+        await self._trace(
+            f"{prefix}.send_request_headers.complete", _about(exchange.ticket, return_value=None)
+        )
 
     async def answered(self, exchange: Exchange) -> None:
         """The head of the answer has come."""
@@ -54,9 +60,19 @@ class Tracer:
         head: tuple[object, ...] = (exchange.status, exchange.headers)
         if not exchange.stream:
             head = (exchange.carrier.http_version, exchange.status, exchange.reason, exchange.headers)
-        await self._trace(f"{prefix}.receive_response_headers.started", {"request": self._request})
-        await self._trace(f"{prefix}.receive_response_headers.complete", {"return_value": head})
+        await self._trace(
+            f"{prefix}.receive_response_headers.started", _about(exchange.ticket, request=self._request)
+        )
+        await self._trace(
+            f"{prefix}.receive_response_headers.complete", _about(exchange.ticket, return_value=head)
+        )
 
     @staticmethod
     def _prefix(exchange: Exchange) -> str:
         return "http2" if exchange.stream else "http11"
+
+
+def _about(ticket: Ticket | None, **info: object) -> dict[str, object]:
+    """Give what is told of a moment, and by which connection, as the record of the answer will call it."""
+    connection = None if ticket is None else ticket.connection
+    return info if connection is None else {**info, "connection_id": connection.number}

@@ -41,13 +41,15 @@ class Tracer:
     def connected(self, ticket: Ticket) -> None:
         """A connection was given."""
         if self._dialing and ticket.connection is not None:
-            self._trace("connection.connect_tcp.complete", {"return_value": ticket.connection.carrier})
+            self._trace(
+                "connection.connect_tcp.complete", _about(ticket, return_value=ticket.connection.carrier)
+            )
 
     def sent(self, exchange: Exchange) -> None:
         """The head of the request was written."""
         prefix = _prefix(exchange)
-        self._trace(f"{prefix}.send_request_headers.started", {"request": self._request})
-        self._trace(f"{prefix}.send_request_headers.complete", {"return_value": None})
+        self._trace(f"{prefix}.send_request_headers.started", _about(exchange.ticket, request=self._request))
+        self._trace(f"{prefix}.send_request_headers.complete", _about(exchange.ticket, return_value=None))
 
     def answered(self, exchange: Exchange) -> None:
         """The head of the answer has come."""
@@ -55,9 +57,17 @@ class Tracer:
         head: tuple[object, ...] = (exchange.status, exchange.headers)
         if not exchange.stream:
             head = (exchange.carrier.http_version, exchange.status, exchange.reason, exchange.headers)
-        self._trace(f"{prefix}.receive_response_headers.started", {"request": self._request})
-        self._trace(f"{prefix}.receive_response_headers.complete", {"return_value": head})
+        self._trace(
+            f"{prefix}.receive_response_headers.started", _about(exchange.ticket, request=self._request)
+        )
+        self._trace(f"{prefix}.receive_response_headers.complete", _about(exchange.ticket, return_value=head))
 
 
 def _prefix(exchange: Exchange) -> str:
     return "http2" if exchange.stream else "http11"
+
+
+def _about(ticket: Ticket | None, **info: object) -> dict[str, object]:
+    """Give what is told of a moment, and by which connection, as the record of the answer will call it."""
+    connection = None if ticket is None else ticket.connection
+    return info if connection is None else {**info, "connection_id": connection.number}
