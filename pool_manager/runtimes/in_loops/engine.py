@@ -29,6 +29,7 @@ from pool_manager.core.waits import too_late, wait_of
 from pool_manager.events import Audience
 from pool_manager.runtimes.addresses import Address
 from pool_manager.runtimes.answering import delay_of, extensions_of, is_upgraded, record_of
+from pool_manager.runtimes.in_loops.booking import Book, settled
 from pool_manager.runtimes.in_loops.carriers import Carrier, Greeter, Outbox
 from pool_manager.runtimes.in_loops.exchanges import Exchange
 from pool_manager.runtimes.in_loops.parking import park
@@ -70,7 +71,8 @@ class LoopEngine(ABC):
         self.loop = loop
         self.timers = self.timers_type(self.loop)
         self.outbox = Outbox(self.loop)
-        self.scheduler = Scheduler(config, limits, lanes, audience=audience)
+        self._book = Book(config, limits, lanes, audience=audience)
+        self.scheduler: Scheduler = self._book
         self._audience = audience
         self._config = config
         self._dialer = dials
@@ -94,11 +96,13 @@ class LoopEngine(ABC):
 
     def stats(self) -> EngineStats:
         """How things stand now, told to any thread."""
-        return self.scheduler.picture(self.now_anywhere()).developed()
+        book, now = self._book, self.now_anywhere()
+        return settled(book, lambda: book.picture(now)).developed()
 
     def close_up(self) -> Iterator[str]:
         """Tell who holds which connection, and who waits, line by line; to any thread."""
-        return self.scheduler.close_up(self.now_anywhere()).lines()
+        book, now = self._book, self.now_anywhere()
+        return settled(book, lambda: book.close_up(now)).lines()
 
     # Requests
 
