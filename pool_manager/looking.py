@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from pool_manager.holding import Seen
 from pool_manager.pools import Past, Tally
-from pool_manager.stats import ManagerStats, PoolStats, RuntimeStats, by_origin, total
+from pool_manager.stats import ManagerStats, PoolStats, Runtime, RuntimeStats, by_origin, total
 
 
 def developed(name: str, seen: Seen) -> ManagerStats:
@@ -14,7 +16,8 @@ def developed(name: str, seen: Seen) -> ManagerStats:
     pools = [holding.pool.stats(holding) for holding in seen.pools]
     ending = [holding.pool.stats(holding) for holding in seen.ending]
     past = {one.runtime: one for one in seen.past}
-    runtimes = {pool.runtime: None for pool in (*pools, *ending)} | dict.fromkeys(past)
+    names: dict[Runtime, None] = {pool.runtime: None for pool in (*pools, *ending)}
+    runtimes = names | dict.fromkeys(past)
     return ManagerStats(
         name=name,
         pools=tuple(pools),
@@ -38,9 +41,10 @@ def _together(past: Past, pools: list[PoolStats], ending: list[PoolStats]) -> Ru
     tally = past.tally.copy()
     for pool in every:
         tally.merge(Tally(pool.requests, pool.failed, pool.retried, pool.replayed, {**pool.retries}))
-    told = attrs.asdict(total((*origins, rest)), recurse=False)
+    told: dict[str, Any] = attrs.asdict(total((*origins, rest)), recurse=False)
+    told["requests"] = tally.requests
     return RuntimeStats(
-        **{**told, "requests": tally.requests},
+        **told,
         runtime=past.runtime,
         pools=len(pools),
         leases=sum(pool.leases for pool in every),

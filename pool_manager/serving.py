@@ -95,7 +95,6 @@ class _Server(socketserver.UnixStreamServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
-    server: _Server
 
     def do_GET(self) -> None:
         pages = {"/stats": ("application/json", as_json), "/metrics": ("text/plain; version=0.0.4", _metrics)}
@@ -105,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind, read = page
         try:
-            body = read(self.server.manager)
+            body = read(cast(_Server, self.server).manager)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next look may succeed
             _log.exception("no statistics could be taken")
             self._answer(500, "text/plain", f"{type(error).__name__}: {error}\n".encode())
@@ -119,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's
         """Say nothing: it would be said on the standard error stream."""
 
 

@@ -11,7 +11,7 @@ import functools
 import operator
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -120,7 +120,7 @@ class Traffic:
     opened: int = attrs.field(default=0, metadata=_GROWS)
     reused: int = attrs.field(default=0, metadata=_GROWS)
     dials_failed: int = attrs.field(default=0, metadata=_GROWS)
-    closed: Mapping[CloseCause, int] = attrs.field(factory=dict, metadata=_GROWS)
+    closed: Mapping[CloseCause, int] = attrs.field(factory=dict[CloseCause, int], metadata=_GROWS)
     queue_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
     connect_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
     connection_age: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
@@ -241,7 +241,7 @@ class PoolStats(Traffic):
     failed: int = attrs.field(default=0, metadata=_GROWS)
     retried: int = attrs.field(default=0, metadata=_GROWS)
     replayed: int = attrs.field(default=0, metadata=_GROWS)
-    retries: Mapping[str, int] = attrs.field(factory=dict, metadata=_GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=_GROWS)
     number: int = 0
 
     @property
@@ -292,7 +292,7 @@ class RuntimeStats(Traffic):
     origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
     rest: Traffic = attrs.field(default=Traffic(), metadata=_GROWS)
     failed: int = attrs.field(default=0, metadata=_GROWS)
-    retries: Mapping[str, int] = attrs.field(factory=dict, metadata=_GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=_GROWS)
 
     @property
     def key(self) -> str:
@@ -341,6 +341,15 @@ class ManagerStats:
         return attrs.evolve(self, **_grown(self, earlier))
 
 
+class _Part(Protocol):
+    """What a snapshot has several of."""
+
+    @property
+    def key(self) -> object: ...
+
+    def since(self, earlier: Any) -> object: ...  # noqa: ANN401 - one of the same
+
+
 def total(parts: Iterable[Traffic]) -> Traffic:
     """Give what *parts* say together."""
     every = [*parts]
@@ -376,13 +385,14 @@ def _sum(values: list[Any], field: attrs.Attribute[Any]) -> Any:  # noqa: ANN401
     if "age" in field.metadata:
         return max(values)
     if isinstance(values[0], Mapping):
+        by_cause = cast("list[Mapping[str, int]]", values)
         return {
-            cause: sum(value.get(cause, 0) for value in values) for cause in dict.fromkeys(chain(*values))
+            cause: sum(value.get(cause, 0) for value in by_cause) for cause in dict.fromkeys(chain(*by_cause))
         }
     return functools.reduce(operator.add, values)
 
 
-def _grown(now: Any, earlier: Any) -> dict[str, Any]:  # noqa: ANN401 - two snapshots of one kind
+def _grown(now: attrs.AttrsInstance, earlier: attrs.AttrsInstance) -> dict[str, Any]:
     """Give the counters of *now*, counted from *earlier*."""
     return {
         field.name: _less(getattr(now, field.name), getattr(earlier, field.name))
@@ -395,10 +405,12 @@ def _less(now: Any, earlier: Any) -> Any:  # noqa: ANN401 - of any field
     if isinstance(now, Histogram | Traffic):
         return now.since(earlier)
     if isinstance(now, Mapping):
-        return {cause: more for cause, number in now.items() if (more := number - earlier.get(cause, 0))}
+        by_cause = cast("Mapping[str, int]", now)
+        return {cause: more for cause, number in by_cause.items() if (more := number - earlier.get(cause, 0))}
     if isinstance(now, tuple):
-        then = {part.key: part for part in earlier}
-        return tuple(part.since(then[part.key]) if part.key in then else part for part in now)
+        parts = cast("tuple[_Part, ...]", now)
+        then: dict[object, Any] = {part.key: part for part in earlier}
+        return tuple(part.since(then[part.key]) if part.key in then else part for part in parts)
     return now - earlier
 
 

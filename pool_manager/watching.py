@@ -73,7 +73,7 @@ def _ask(path: str, page: str) -> httpx.Response:
             raise ConnectionError(f"nobody serves at {path}: {error}") from error
         except httpx.TransportError:
             raise ConnectionError(f"{path} belongs to another user, or was just closed") from None
-    if answer.status_code != httpx.codes.OK:
+    if answer.is_error:
         raise OSError(f"{path}: {answer.text.strip()}")
     return answer
 

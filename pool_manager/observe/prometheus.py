@@ -9,9 +9,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-from pool_manager.histograms import BOUNDS
+from pool_manager.histograms import BOUNDS, Histogram
 from pool_manager.observe.readings import (
     OF_MANAGERS,
     OF_ORIGINS,
@@ -26,7 +25,7 @@ from pool_manager.stats import ManagerStats, Traffic
 
 __all__ = ["PoolCollector", "metrics_text"]
 
-_BOUNDS: Final = [*map(floatToGoString, (*BOUNDS, float("inf")))]
+_BOUNDS: Final = [*map(str, BOUNDS), "+Inf"]
 
 
 class PoolCollector(Collector):
@@ -105,7 +104,7 @@ def _measured(times: Times, parts: Sequence[tuple[dict[str, str], Traffic]]) -> 
     labels = [*parts[0][0]] if parts else []
     family = HistogramMetricFamily(f"pool_manager_{times.name}_seconds", times.about, labels=labels)
     for named, part in parts:
-        histogram = getattr(part, times.field)
+        histogram: Histogram = getattr(part, times.field)
         buckets = [*zip(_BOUNDS, accumulate(histogram.counts), strict=True)]
         family.add_metric([*named.values()], buckets, histogram.sum)
     return family
