@@ -11,11 +11,12 @@ import functools
 import operator
 from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any, Final, Literal, Protocol, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
 
 import attrs
 
 from pool_manager.config import PoolConfig
+from pool_manager.differences import GROWS, grown
 from pool_manager.histograms import Histogram
 
 __all__ = ["ManagerStats", "OriginStats", "PoolStats", "RuntimeStats"]
@@ -58,7 +59,6 @@ CloseCause: TypeAlias = Literal[
     "closed",
 ]
 
-_GROWS: Final = {"grows": True}  # metadata of counters
 _AGE: Final = {"age": True}  # of gauges of which the greatest counts
 
 
@@ -114,17 +114,17 @@ class Traffic:
     streams: int = 0
     waiting: int = 0
     oldest_wait: float = attrs.field(default=0.0, metadata=_AGE)
-    requests: int = attrs.field(default=0, metadata=_GROWS)
-    queued: int = attrs.field(default=0, metadata=_GROWS)
-    given_up: int = attrs.field(default=0, metadata=_GROWS)
-    opened: int = attrs.field(default=0, metadata=_GROWS)
-    reused: int = attrs.field(default=0, metadata=_GROWS)
-    dials_failed: int = attrs.field(default=0, metadata=_GROWS)
-    closed: Mapping[CloseCause, int] = attrs.field(factory=dict[CloseCause, int], metadata=_GROWS)
-    queue_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
-    connect_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
-    connection_age: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
-    request_time: Histogram = attrs.field(default=Histogram(), metadata=_GROWS)
+    requests: int = attrs.field(default=0, metadata=GROWS)
+    queued: int = attrs.field(default=0, metadata=GROWS)
+    given_up: int = attrs.field(default=0, metadata=GROWS)
+    opened: int = attrs.field(default=0, metadata=GROWS)
+    reused: int = attrs.field(default=0, metadata=GROWS)
+    dials_failed: int = attrs.field(default=0, metadata=GROWS)
+    closed: Mapping[CloseCause, int] = attrs.field(factory=dict[CloseCause, int], metadata=GROWS)
+    queue_time: Histogram = attrs.field(default=Histogram(), metadata=GROWS)
+    connect_time: Histogram = attrs.field(default=Histogram(), metadata=GROWS)
+    connection_age: Histogram = attrs.field(default=Histogram(), metadata=GROWS)
+    request_time: Histogram = attrs.field(default=Histogram(), metadata=GROWS)
 
     @property
     def connections(self) -> int:
@@ -133,7 +133,7 @@ class Traffic:
 
     def since(self, earlier: Self) -> Self:
         """Give the same gauges, with the counters counted from *earlier*."""
-        return attrs.evolve(self, **_grown(self, earlier))
+        return attrs.evolve(self, **grown(self, earlier))
 
 
 @attrs.frozen(kw_only=True)
@@ -236,12 +236,12 @@ class PoolStats(Traffic):
     leases: int
     lease_names: tuple[str, ...]
     in_flight: int
-    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
-    rest: Traffic = attrs.field(default=Traffic(), metadata=_GROWS)
-    failed: int = attrs.field(default=0, metadata=_GROWS)
-    retried: int = attrs.field(default=0, metadata=_GROWS)
-    replayed: int = attrs.field(default=0, metadata=_GROWS)
-    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=_GROWS)
+    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=GROWS)
+    rest: Traffic = attrs.field(default=Traffic(), metadata=GROWS)
+    failed: int = attrs.field(default=0, metadata=GROWS)
+    retried: int = attrs.field(default=0, metadata=GROWS)
+    replayed: int = attrs.field(default=0, metadata=GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=GROWS)
     number: int = 0
 
     @property
@@ -289,10 +289,10 @@ class RuntimeStats(Traffic):
     pools: int
     leases: int
     in_flight: int
-    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=_GROWS)
-    rest: Traffic = attrs.field(default=Traffic(), metadata=_GROWS)
-    failed: int = attrs.field(default=0, metadata=_GROWS)
-    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=_GROWS)
+    origins: tuple[OriginStats, ...] = attrs.field(default=(), metadata=GROWS)
+    rest: Traffic = attrs.field(default=Traffic(), metadata=GROWS)
+    failed: int = attrs.field(default=0, metadata=GROWS)
+    retries: Mapping[str, int] = attrs.field(factory=dict[str, int], metadata=GROWS)
 
     @property
     def key(self) -> str:
@@ -328,26 +328,17 @@ class ManagerStats:
     """
 
     name: str
-    pools: tuple[PoolStats, ...] = attrs.field(metadata=_GROWS)
-    runtimes: tuple[RuntimeStats, ...] = attrs.field(default=(), metadata=_GROWS)
-    leases_taken: int = attrs.field(default=0, metadata=_GROWS)
-    leases_returned: int = attrs.field(default=0, metadata=_GROWS)
-    leases_leaked: int = attrs.field(default=0, metadata=_GROWS)
-    responses_leaked: int = attrs.field(default=0, metadata=_GROWS)
-    overdue: int = attrs.field(default=0, metadata=_GROWS)
+    pools: tuple[PoolStats, ...] = attrs.field(metadata=GROWS)
+    runtimes: tuple[RuntimeStats, ...] = attrs.field(default=(), metadata=GROWS)
+    leases_taken: int = attrs.field(default=0, metadata=GROWS)
+    leases_returned: int = attrs.field(default=0, metadata=GROWS)
+    leases_leaked: int = attrs.field(default=0, metadata=GROWS)
+    responses_leaked: int = attrs.field(default=0, metadata=GROWS)
+    overdue: int = attrs.field(default=0, metadata=GROWS)
 
     def since(self, earlier: ManagerStats) -> ManagerStats:
         """Give the same gauges, with all counters counted from *earlier*; those of a new pool are whole."""
-        return attrs.evolve(self, **_grown(self, earlier))
-
-
-class _Part(Protocol):
-    """What a snapshot has several of."""
-
-    @property
-    def key(self) -> object: ...
-
-    def since(self, earlier: Any) -> object: ...  # noqa: ANN401 - one of the same
+        return attrs.evolve(self, **grown(self, earlier))
 
 
 def total(parts: Iterable[Traffic]) -> Traffic:
@@ -390,28 +381,6 @@ def _sum(values: list[Any], field: attrs.Attribute[Any]) -> Any:  # noqa: ANN401
             cause: sum(value.get(cause, 0) for value in by_cause) for cause in dict.fromkeys(chain(*by_cause))
         }
     return functools.reduce(operator.add, values)
-
-
-def _grown(now: attrs.AttrsInstance, earlier: attrs.AttrsInstance) -> dict[str, Any]:
-    """Give the counters of *now*, counted from *earlier*."""
-    return {
-        field.name: _less(getattr(now, field.name), getattr(earlier, field.name))
-        for field in attrs.fields(type(now))
-        if "grows" in field.metadata
-    }
-
-
-def _less(now: Any, earlier: Any) -> Any:  # noqa: ANN401 - of any field
-    if isinstance(now, Histogram | Traffic):
-        return now.since(earlier)
-    if isinstance(now, Mapping):
-        by_cause = cast("Mapping[str, int]", now)
-        return {cause: more for cause, number in by_cause.items() if (more := number - earlier.get(cause, 0))}
-    if isinstance(now, tuple):
-        parts = cast("tuple[_Part, ...]", now)
-        then: dict[object, Any] = {part.key: part for part in earlier}
-        return tuple(part.since(then[part.key]) if part.key in then else part for part in parts)
-    return now - earlier
 
 
 def _in_words(traffic: Traffic, in_flight: int | None = None) -> str:
