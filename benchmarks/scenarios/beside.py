@@ -71,10 +71,9 @@ async def short_calls_beside_all(arena: Arena, huge: str) -> Numbers:
         short: Ask = functools.partial(http.get, arena.url())
         alone = await _paced(short, calls)
         held = arena.held(POLL_MS)
-        over = asyncio.Event()
 
         async def again_and_again(ask: Ask) -> None:
-            while not over.is_set():
+            while True:
                 await ask()
 
         async def poll(number: int) -> None:
@@ -87,7 +86,8 @@ async def short_calls_beside_all(arena: Arena, huge: str) -> Numbers:
         places = [asyncio.create_task(again_and_again(pours)) for _ in range(arena.fewer(TRANSFERS))]
         await asyncio.sleep(HEAD_START)
         beside = await _paced(short, calls)
-        over.set()
+        for task in (*places, *others):
+            task.cancel()  # a transfer over the line takes six seconds to its end
         ended = await asyncio.gather(*places, *others, return_exceptions=True)
     failed = [described(end) for end in ended if isinstance(end, Exception)]
     arena.causes.update(failed)
