@@ -157,8 +157,10 @@ def drive(get: Get, url: str, count: int, effort: Effort) -> Window:
     """Keep *count* threads asking, each again as soon as it has its answer; count between two moments."""
     going = True
     answers, causes = [0] * count, Counter[str]()
+    all_there = threading.Event()
 
     def work(number: int) -> None:
+        all_there.wait()  # a thread that is started beside busy ones waits for its turn, and we for it
         while going:
             try:
                 get(url)
@@ -170,6 +172,7 @@ def drive(get: Get, url: str, count: int, effort: Effort) -> Window:
     threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
+    all_there.set()
     time.sleep(effort.warm)
     before, begun, cpu, off_core = sum(answers), time.perf_counter(), time.process_time(), stalled()
     until, most = begun + effort.seconds, before + (effort.answers or math.inf)
@@ -178,7 +181,7 @@ def drive(get: Get, url: str, count: int, effort: Effort) -> Window:
     done, ended, spent, kept_off = sum(answers), time.perf_counter(), time.process_time(), stalled()
     going = False
     for thread in threads:
-        thread.join(LEAVE)
+        thread.join(max(0, ended + LEAVE - time.perf_counter()))
     return Window(
         seconds=ended - begun,
         ended=ended,

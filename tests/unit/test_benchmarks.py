@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import attrs
 import pytest
 
+from benchmarks import threads
 from benchmarks.__main__ import matches
 from benchmarks.chart import SHARING, SPEED
 from benchmarks.driving import Effort, Window, described, drive
@@ -145,6 +147,20 @@ def test_who_is_never_answered_is_pending() -> None:
     window = asyncio.run(main())
 
     assert (1, 1) == (len(window.pending), cancelled)
+
+
+def test_threads_begin_together() -> None:
+    """No thread asks before all are there, and answers are counted up to the number asked for."""
+    others, seen = threading.active_count(), list[int]()
+
+    def get(_: str) -> str:
+        seen.append(threading.active_count() - others)
+        return "HTTP/1.1"
+
+    window = threads.drive(get, "http://localhost/", 20, SOON)
+
+    assert 20 == seen[0]
+    assert (True, 0) == (window.answers >= 5, window.failed)
 
 
 def test_starved_is_who_waits_far_longer_than_others() -> None:
