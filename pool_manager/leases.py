@@ -111,7 +111,7 @@ class Tenancy:
         """Travel as one that is taken when it is used: in another process it is another lease."""
         tenant = Tenant(
             self.tenant.name, self.tenant.lane, str(self.tenant.taken_at),
-            reopens=True, installed=self.tenant.installed, closed=True,
+            reopens=True, installed=self.tenant.installed, may_be_lost=self.tenant.may_be_lost, closed=True,
         )  # fmt: skip
         return Tenancy, (self._registry, tenant, self.share, self.retrier)
 

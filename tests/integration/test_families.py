@@ -7,6 +7,7 @@ import gc
 import importlib.metadata
 import inspect
 import logging
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -15,6 +16,7 @@ import httpx
 import httpx2
 import pytest
 
+import pool_manager
 from pool_manager import ConfigError, PoolManager, adapting
 from tests.support.counting_server import Answer, CountedRequest, CountingServer
 from tests.support.ferny.client import TIMEOUT, AsyncFerny, Ferny, Session, Tenants
@@ -99,6 +101,20 @@ def test_fern_gives_back_when_collected(
     stats = manager.stats()
     assert (stats.leases_taken, stats.leases_returned, stats.leases_leaked, stats.pools) == (1, 1, 0, ())
     counting_server.wait_for(lambda server: server.open_connections() == 0)
+
+
+def test_fern_gives_back_what_has_travelled(counting_server: CountingServer) -> None:
+    """A client of such an SDK that went to another process as a pickle is lost there unheard, too."""
+    sdk = pool_manager.pooled(Ferny, base_url=counting_server.url)
+    transport = pickle.loads(pickle.dumps(vars(fern_client(sdk))["_transport"]))  # noqa: S301 - our own
+    before = pool_manager.stats()
+    assert httpx.Client(transport=transport).get(counting_server.url).status_code == 200
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        del transport
+        gc.collect()
+    since = pool_manager.stats().since(before)
+    assert (told, since.leases_taken, since.leases_returned, since.leases_leaked) == ([], 1, 1, 0)
 
 
 def test_fern_gives_back_when_closed(manager: PoolManager, counting_server: CountingServer) -> None:
