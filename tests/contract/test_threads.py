@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from pool_manager import PoolConfig, PoolManager
@@ -56,3 +58,23 @@ def test_an_upload_waits_for_no_window_where_another_thread_was_sending(
         assert has_sent.is_set()
         neighbour.join()
     assert h2_server.seen().connections == 1
+
+
+def test_an_upload_on_a_connection_that_breaks_fails_by_that(
+    h2_server: HypercornServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the socket takes no more, the error is the connection's, and not that the body is too short."""
+    send_now = TlsWire.send_now
+
+    def break_off(wire: TlsWire, data: bytes) -> int:
+        if len(data) < 10_000:
+            return send_now(wire, data)
+        wire.sock.shutdown(socket.SHUT_RDWR)
+        raise ConnectionResetError
+
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+    with PoolManager(config) as manager, manager.client(base_url=h2_server.url, timeout=10) as client:
+        monkeypatch.setattr(TlsWire, "send_now", break_off)
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            client.post("/echo", content=bytes(100_000))
+        assert client.get("/").status_code == 200
