@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.payload import PAYLOAD
 from tests.support.programs import dies_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ SAID = {
     "at_exit": "200\n" * 3,
     "in_thread": "200\n",
     "collected": "not stuck\n",
+    "forked": f"{len(PAYLOAD)} True\n",
 }
 
 

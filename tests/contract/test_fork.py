@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
+import trio
 
 from pool_manager import PoolConfig, PoolManager
 from tests.support.certificates import Certificates
 from tests.support.counting_server import CountingServer
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.payload import PAYLOAD
+from tests.support.proxy_server import ProxyServer
 
 
 def in_child(work: Callable[[], bool]) -> bool:
@@ -71,6 +76,47 @@ def test_the_child_does_not_hold_the_parents_sockets_open(counting_server: Count
         os.close(write)
         os.close(read)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("by_proxy", [False, True], ids=["direct", "by-proxy"])
+@pytest.mark.parametrize("version", ["h1", "h2"])
+@pytest.mark.parametrize("run", [asyncio.run, trio.run], ids=["asyncio", "trio"])
+def test_a_fork_within_a_run(  # noqa: PLR0917 - parameters and fixtures
+    run: Callable[[Any], None],
+    version: str,
+    by_proxy: bool,
+    proxy: ProxyServer,
+    certificates: Certificates,
+    request: pytest.FixtureRequest,
+) -> None:
+    """An answer that was open goes on, and its TLS connection is used again: no byte of the child's came."""
+    server: HypercornServer = request.getfixturevalue(f"{version}_server")
+    config = PoolConfig(
+        verify=certificates.client_context(), trust_env=False, proxy=proxy.url if by_proxy else None
+    )
+    with PoolManager(config) as manager:
+        client = manager.client(httpx.AsyncClient, base_url=server.url)
+
+        def work() -> bool:
+            with manager.client(base_url=server.url) as own:
+                answered = own.get("/").status_code == 200
+            manager.close()
+            gc.collect()
+            return answered
+
+        async def main() -> None:
+            async with client.stream("GET", "/payload") as answer:
+                parts = answer.aiter_raw()
+                body = await anext(parts)
+                assert in_child(work)
+                body += b"".join([part async for part in parts])
+            assert body == PAYLOAD
+            again = await client.get("/")
+            assert again.extensions["pool_manager"].reused
+            await client.aclose()
+
+        run(main if run is trio.run else main())
+    assert server.seen().connections == 2
 
 
 @pytest.mark.parametrize("http2", [False, True], ids=["h1", "h2"])

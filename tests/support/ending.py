@@ -7,6 +7,7 @@ What they say on stdout is what was to be; on stderr they say nothing.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -110,6 +111,21 @@ def in_thread() -> None:
     thread.join()
     ask()
     held.pop().close()
+
+
+def forked() -> None:
+    """Have a child ask, and end as programs do, while an answer is open; then use its connection."""
+    with CLIENT.stream("GET", "/payload") as answer:
+        parts = answer.iter_raw()
+        size = len(next(parts))
+        child = os.fork()
+        if not child:
+            CLIENT.get("/").raise_for_status()
+            sys.exit()
+        os.waitpid(child, 0)
+        size += sum(map(len, parts))
+    reused = CLIENT.get("/").extensions["pool_manager"].reused
+    sys.stdout.write(f"{size} {reused}\n")
 
 
 class Last:
