@@ -17,6 +17,7 @@ from pool_manager import Limits, PoolConfig, PoolManager
 from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.payload import PAYLOAD
 
 REQUESTS = 1_200  # of all threads together
 
@@ -42,7 +43,7 @@ def test_bodies_arrive_whole(
             chance = random.Random(number)
             server = (h1_server, h2_server)[number % 2]
             size = int(10 ** chance.uniform(0, 5.5))
-            match chance.randrange(4):
+            match chance.randrange(5):
                 case 0:
                     body = chance.randbytes(size)
                     answer = client.post(f"{server.url}/echo", content=body).json()
@@ -50,6 +51,11 @@ def test_bodies_arrive_whole(
                 case 1:
                     with client.stream("GET", f"{server.url}/bytes/{size}") as answer:
                         return next(answer.iter_raw(), b"") is not None  # and close it
+                case 2:
+                    asked = f"{number}-{'y' * (size % 5000)}"
+                    return bool(client.get(f"{server.url}/echo?{asked}").json()["query"] == asked)
+                case 3 if number % 8 < 2:  # it is long
+                    return client.get(f"{server.url}/payload").content == PAYLOAD
                 case _:
                     return len(client.get(f"{server.url}/bytes/{size}").content) == size
 
