@@ -5,16 +5,21 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+from hyperframe.frame import RstStreamFrame
 
-from pool_manager import PoolConfig, PoolManager
+from pool_manager import Limits, PoolConfig, PoolManager
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
 from pool_manager.runtimes.on_threads.wires import TlsWire
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.scripted import Gate
+from tests.support.scripted_http2 import Http2Peer, ScriptedHttp2
+from tests.support.worlds import config_for
 
 PATIENCE = 20.0  # seconds; longer means that it hangs
 
@@ -78,3 +83,58 @@ def test_an_upload_on_a_connection_that_breaks_fails_by_that(
         with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
             client.post("/echo", content=bytes(100_000))
         assert client.get("/").status_code == 200
+
+
+def has_seen(server: ScriptedHttp2, requests: int) -> None:
+    """Return when *server* has seen so many requests."""
+    while len(server.requests) < requests:
+        threading.Event().wait(0.005)
+
+
+@pytest.mark.parametrize("phase", ["read", "write", "pool"])
+def test_a_timeout_while_another_thread_reads(phase: str) -> None:
+    """Who sleeps while another reads for all, or waits for a place beside it, gives up in time."""
+    answers = Gate()
+
+    def story(peer: Http2Peer) -> None:
+        peer.gives_credit = False
+        held = peer.read_request()
+        peer.wait(answers)
+        peer.answer(held)
+
+    limits = Limits(max_connections=1, max_streams_per_connection=1 if phase == "pool" else 100)
+    with (
+        ScriptedHttp2(story) as server,
+        PoolManager(config_for(server), limits=limits) as manager,
+        manager.client(base_url=server.url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        held = threads.submit(client.get, "/held")
+        has_seen(server, 1)
+        timeout = httpx.Timeout(PATIENCE, **{phase: 0.1})
+        with pytest.raises(getattr(httpx, f"{phase.capitalize()}Timeout")):
+            client.post("/", content=bytes(1_000_000 if phase == "write" else 0), timeout=timeout)
+        answers.open()
+        assert held.result().status_code == 200
+        assert server.connections == 1
+
+
+def test_who_reads_for_all_runs_out_of_time() -> None:
+    """Another reads from then on, and gets its answer."""
+
+    def story(peer: Http2Peer) -> None:
+        impatient, patient = peer.read_requests(2)
+        peer.want(RstStreamFrame, stream=impatient.stream)
+        peer.answer(patient)
+
+    with (
+        ScriptedHttp2(story) as server,
+        PoolManager(config_for(server)) as manager,
+        manager.client(base_url=server.url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        impatient = threads.submit(client.get, "/", timeout=httpx.Timeout(PATIENCE, read=0.3))
+        has_seen(server, 1)
+        assert client.get("/").status_code == 200
+        assert isinstance(impatient.exception(), httpx.ReadTimeout)
+        assert server.connections == 1
