@@ -132,6 +132,95 @@ def test_real_proxies_refuse(
     world.tell(main())
 
 
+@pytest.mark.parametrize("kind", [Tinyproxy, Microsocks])
+def test_names_are_the_proxys_to_look_up(
+    world: World,
+    kind: type[RealProxy],
+    config: PoolConfig,
+    h2_server: HypercornServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name of a server is told to the proxy, HTTP or SOCKS, and looked up by nobody here."""
+    look_up = socket.getaddrinfo
+
+    def strict(host: Any, *args: Any, **kwargs: Any) -> Any:
+        assert host not in {"localhost", b"localhost"}, "that is for the proxy to find"
+        return look_up(host, *args, **kwargs)
+
+    async def main() -> None:
+        with kind() as proxy:
+            async with (
+                PoolManager(through(config, proxy.url)) as manager,
+                world.client(manager, timeout=PATIENCE) as client,
+            ):
+                monkeypatch.setattr(socket, "getaddrinfo", strict)
+                assert (await client.get(f"{h2_server.url}/echo")).http_version == "HTTP/2"
+
+    assert "//localhost:" in h2_server.url
+    world.tell(main())
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_what_a_proxy_is_told(  # noqa: PLR0917 - parameters and fixtures
+    world: World,
+    secure: bool,
+    config: PoolConfig,
+    certificates: Certificates,
+    h2_server: HypercornServer,
+    plain_server: HypercornServer,
+) -> None:
+    """The library's own `Proxy`, with credentials, headers and TLS, is used; a tunnel shows none of it."""
+    with ProxyServer(credentials=KNOWN, certificates=certificates if secure else None) as proxy:
+        context = {"ssl_context": certificates.client_context()} if secure else {}
+        told = world.library.Proxy(proxy.url, auth=KNOWN, headers={"X-Tenant": "a"}, **context)
+
+        async def main() -> None:
+            async with PoolManager(config) as manager, world.client(manager, proxy=told) as client:
+                inside = dict((await client.get(f"{h2_server.url}/echo")).json()["headers"])
+                behind = dict((await client.get(f"{plain_server.url}/echo")).json()["headers"])
+            assert "x-tenant" not in inside
+            assert "proxy-authorization" not in {*inside, *behind}
+
+        world.tell(main())
+        assert [seen.method for seen in proxy.seen()] == ["CONNECT", "GET"]
+        assert [dict(seen.headers)["x-tenant"] for seen in proxy.seen()] == ["a", "a"]
+        assert all(seen.proxy_authorization for seen in proxy.seen())
+
+
+def test_the_proxies_of_the_environment(  # noqa: PLR0917 - fixtures
+    world: World,
+    proxy: ProxyServer,
+    config: PoolConfig,
+    h2_server: HypercornServer,
+    plain_server: HypercornServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one client each request goes by the proxy that the environment has for it, or by none."""
+    for name in ("HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+
+    async def main(socks: RealProxy) -> None:
+        monkeypatch.setenv("ALL_PROXY", socks.url)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        async with (
+            PoolManager(attrs.evolve(config, trust_env=True)) as manager,
+            world.client(manager, timeout=PATIENCE) as client,
+        ):
+            direct, tunnelled = plain_server.url, h2_server.url
+            by_socks = direct.replace("127.0.0.1", "localhost")
+            for url in (direct, tunnelled, by_socks, direct, tunnelled, by_socks):
+                assert (await client.get(f"{url}/echo")).status_code == 200
+            assert socks.open_connections() == 1
+            assert [seen.target for seen in proxy.seen()] == [tunnelled.removeprefix("https://")]
+            pools = manager.stats().pools
+            assert sum(pool.opened for pool in pools) == sum(pool.reused for pool in pools) == 3
+
+    with Microsocks() as socks:
+        world.tell(main(socks))
+
+
 # The pool's rules hold
 
 
