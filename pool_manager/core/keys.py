@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from pool_manager.core.messages import Request, TransportFailure
+from pool_manager.core.messages import Headers, Request, TransportFailure
 from pool_manager.core.origins import OriginKey
+
+_UPGRADE: Final = len(b"upgrade")
 
 # RFC 9110, 4.2, and RFC 6455, 3.
 PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -19,21 +21,28 @@ def key_of(request: Request) -> OriginKey:
         TransportFailure: "UnsupportedProtocol": nobody, as it is not HTTP. "LocalProtocolError": its
             `sni_hostname` is not a name.
     """
-    port = PORTS.get(request.scheme)
+    scheme = request.scheme
+    port = PORTS.get(scheme)
     if port is None:
         raise TransportFailure(
-            "UnsupportedProtocol", f"Request URL has an unsupported protocol {request.scheme + '://'!r}."
+            "UnsupportedProtocol", f"Request URL has an unsupported protocol {scheme + '://'!r}."
         )
     server_name = request.extensions.get("sni_hostname")
     if server_name is not None and not isinstance(server_name, str):
         server_name = _text(server_name)
+    if scheme == "https" and _asks_to_switch(request.headers):
+        scheme = "wss"  # it can be answered over HTTP/1.1 alone (RFC 9113, 8.6)
     return OriginKey(
-        request.scheme,
+        scheme,
         request.host,
         port if request.port is None else request.port,
         server_name,
         request.lane,
     )
+
+
+def _asks_to_switch(headers: Headers) -> bool:
+    return any(len(name) == _UPGRADE and name.lower() == b"upgrade" for name, _ in headers)
 
 
 def _text(server_name: object) -> str:

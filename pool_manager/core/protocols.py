@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+import attrs
+
 from pool_manager.config import PoolConfig
 from pool_manager.core.forwarding import forwards
 from pool_manager.core.origins import Origin, OriginKey, Speaks
@@ -14,6 +16,17 @@ FIRST_STREAMS: Final = 100
 
 # Rule 7: origins that are remembered though nothing is open to them.
 MAX_REMEMBERED: Final = 1_000
+
+
+def offered_to(scheme: str, config: PoolConfig) -> PoolConfig:
+    """
+    Give what is offered to a server asked by *scheme*.
+
+    WebSockets get HTTP/1.1, where that is allowed at all: clients do not speak them over HTTP/2 (RFC 8441).
+    """
+    if scheme == "wss" and config.http1 and config.http2:
+        return attrs.evolve(config, http2=False)
+    return config
 
 
 class Protocols:
@@ -40,11 +53,11 @@ class Protocols:
             self._remembered.popitem(last=False)
 
     def _agreed(self, key: OriginKey) -> Speaks:
-        """Give what needs no asking: HTTP/2 by prior knowledge, HTTP/1.1 where there is no ALPN."""
+        """Give what needs no asking: HTTP/2 by prior knowledge, HTTP/1.1 where no ALPN offers more."""
         if forwards(self._config.proxy, key.scheme):
             return Speaks.HTTP1
         if not self._config.http1:
             return Speaks.HTTP2
-        if not self._config.http2 or key.scheme in ("http", "ws"):
+        if not self._config.http2 or key.scheme != "https":
             return Speaks.HTTP1
         return Speaks.UNKNOWN

@@ -17,6 +17,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from pool_manager.config import PoolConfig, Proxy
 from pool_manager.core.messages import TransportFailure
+from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -100,7 +101,7 @@ class Dialer:
     async def _context_for(self, address: Address, config: PoolConfig) -> ssl.SSLContext | None:
         if address.scheme not in ("https", "wss"):
             return None
-        context = await self._context(config)
+        context = await self._context(offered_to(address.scheme, config))
         try:
             # A rehearsal: a name that cannot be asked for is refused before anybody is connected to.
             context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=address.tls_name)

@@ -488,7 +488,7 @@ class World:
         if key not in self.known:
             if not self.config.http1:
                 speaks = Speaks.HTTP2
-            elif not self.config.http2 or key.scheme in ("http", "ws"):
+            elif not self.config.http2 or key.scheme != "https":
                 speaks = Speaks.HTTP1
             else:
                 speaks = Speaks.UNKNOWN

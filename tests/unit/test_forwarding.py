@@ -10,7 +10,7 @@ from pool_manager.core.forwarding import forwarded, forwards, is_forwarded
 from pool_manager.core.http1_requests import request_head
 from pool_manager.core.messages import Request
 from pool_manager.core.origins import OriginKey, Speaks
-from pool_manager.core.protocols import Protocols
+from pool_manager.core.protocols import Protocols, offered_to
 from tests.support.http1 import request
 
 PROXY = Proxy(url="http://proxy:3128", auth=(b"user", b"word"), headers=((b"X-Tenant", b"a"),))
@@ -79,3 +79,19 @@ def test_proxies_pass_on_http1(*, http1: bool) -> None:
     by_socks = Protocols(PoolConfig(http1=http1, proxy=Proxy.parse("socks5://proxy")))
     assert by_http.recall(key)[0] is Speaks.HTTP1
     assert by_socks.recall(key)[0] is (Speaks.HTTP1 if http1 else Speaks.HTTP2)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "http1", "http2", "offered"),
+    [
+        ("wss", True, True, False),
+        ("https", True, True, True),
+        ("wss", False, True, True),
+        ("wss", True, False, False),
+    ],
+)
+def test_websockets_are_offered_http1(scheme: str, http1: bool, http2: bool, offered: bool) -> None:
+    """HTTP/2 is not offered to a server of WebSockets, unless nothing else is allowed."""
+    config = PoolConfig(http1=http1, http2=http2)
+    assert offered_to(scheme, config).http2 is offered
+    assert offered_to(scheme, config).http1 is http1

@@ -37,11 +37,13 @@ PLAIN = Request(
         ({"extensions": {"sni_hostname": "b.test"}}, ("https", "a.test", 443, "b.test", "default")),
         ({"extensions": {"sni_hostname": b"b.test"}}, ("https", "a.test", 443, "b.test", "default")),
         ({"extensions": {"sni_hostname": None}}, ("https", "a.test", 443, None, "default")),
+        ({"headers": [(b"UPGRADE", b"x")]}, ("wss", "a.test", 443, None, "default")),
+        ({"headers": [(b"upgrade", b"x")], "scheme": "http"}, ("http", "a.test", 80, None, "default")),
         ({"method": "POST", "lease": "other", "body": b"x"}, ("https", "a.test", 443, None, "default")),
     ],
 )
 def test_what_makes_the_key(changes: dict[str, Any], key: tuple[object, ...]) -> None:
-    """Where to, what is asked for in TLS, and the lane; nothing else."""
+    """Where to, what is asked for in TLS, the lane, and the wish to switch protocols; nothing else."""
     assert key == key_of(attrs.evolve(PLAIN, **changes))
 
 

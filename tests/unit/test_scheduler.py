@@ -211,14 +211,14 @@ def test_one_probe_and_then_all_at_once() -> None:
         ({}, "https", 1),
         ({}, "http", 3),
         ({}, "ws", 3),
-        ({}, "wss", 1),
+        ({}, "wss", 3),
         ({"http2": False}, "https", 3),
         ({"http1": False}, "https", 1),
         ({"http1": False}, "http", 1),
     ],
 )
 def test_what_an_origin_is_taken_to_speak(kwargs: dict[str, Any], scheme: str, dials: int) -> None:
-    """HTTP/1.1 in the clear or where nothing else is allowed; HTTP/2 by prior knowledge; else one asks."""
+    """HTTP/1.1 in the clear, for WebSockets, or if it is all; HTTP/2 by prior knowledge; else one asks."""
     pool = World(**kwargs)
     for _ in range(3):
         pool.request(scheme=scheme)

@@ -16,6 +16,7 @@ from typing import Final, Generic, TypeVar, cast
 
 from pool_manager.config import PoolConfig, Proxy
 from pool_manager.core.messages import TransportFailure
+from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -98,7 +99,7 @@ class Dialer:
     def _encryption(self, address: Address, config: PoolConfig) -> Encryption | None:
         if address.scheme not in ("https", "wss"):
             return None
-        return encryption_for(address, tls.offering(config, self._contexts))
+        return encryption_for(address, tls.offering(offered_to(address.scheme, config), self._contexts))
 
     def _way_by(self, proxy: Proxy, address: Address) -> Way:
         there, tunnel = way_by(proxy, address)

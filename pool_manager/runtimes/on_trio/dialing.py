@@ -18,6 +18,7 @@ import trio
 
 from pool_manager.config import PoolConfig, Proxy
 from pool_manager.core.messages import TransportFailure
+from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
@@ -88,7 +89,7 @@ class TrioDialer:
     async def _encryption_for(self, address: Address, config: PoolConfig) -> Encryption | None:
         if address.scheme not in ("https", "wss"):
             return None
-        return encryption_for(address, await self._context(config))
+        return encryption_for(address, await self._context(offered_to(address.scheme, config)))
 
     async def _context(self, config: PoolConfig) -> ssl.SSLContext:
         """Give the context. Where CAs have to be read a thread does it, and the run goes on."""
