@@ -1,7 +1,8 @@
-"""`install` changes nothing that a user could trip over: each case is run plain and installed."""
+"""The pool changes nothing that a user could trip over: each case is run plain, and pooled in each way."""
 
 from __future__ import annotations
 
+import functools
 import gzip
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
@@ -11,12 +12,14 @@ import httpx
 import httpx2
 import pytest
 
-from pool_manager import PoolConfig, PoolManager
+from pool_manager import Limits, PoolConfig, PoolManager
 from tests.support.counting_server import Answer, CountedRequest, CountingServer
 from tests.support.sdks import CLIENTS, Run
 
 Seen: TypeAlias = list[object]
+Make: TypeAlias = Callable[..., Any]
 
+CHALLENGE: Final = 'Digest realm="x", qop="auth", algorithm=SHA-256, nonce="abc", opaque="def"'
 TEXT: Final = "one\ntwo\nthr\u00e9e\n".encode()
 
 
@@ -38,10 +41,13 @@ def answer(request: CountedRequest) -> Answer:
         "/slow": Answer(delay=0.5),
         "/broken": Answer(close="halfway"),
         "/gone": Answer(close="instead"),
+        "/digest": Answer(status=401, headers=(("www-authenticate", CHALLENGE),)),
         "/denied": Answer(
             status=401, headers=(("www-authenticate", 'Basic realm="x"'), ("connection", "close"))
         ),
     }
+    if path == "/digest" and any(value.startswith("Digest ") for _, value in request.headers):
+        return Answer(body=b"let in")
     if path in plain:
         return plain[path]
     known = sorted((name, value) for name, value in request.headers if name != "host")
@@ -51,14 +57,15 @@ def answer(request: CountedRequest) -> Answer:
 class Session:
     """A client of either colour, asked as if it were sync; keeps what was seen."""
 
-    def __init__(self, kind: type[Any], url: str, run: Run) -> None:
+    def __init__(self, kind: type[Any], url: str, run: Run, make: Make | None = None) -> None:
         self.kind, self.url, self.run = kind, url, run
+        self._make: Make = make or kind
         self.is_async = hasattr(kind, "aclose")
         self.library: Any = httpx if issubclass(kind, httpx.Client | httpx.AsyncClient) else httpx2
 
     def make(self, **kwargs: Any) -> Any:
         """Make a client."""
-        return self.kind(base_url=self.url, **kwargs)
+        return self._make(base_url=self.url, **kwargs)
 
     def end(self, client: Any) -> None:
         """Close it."""
@@ -147,7 +154,7 @@ def methods(session: Session) -> Seen:
 
 
 def auth(session: Session) -> Seen:
-    """Basic credentials, of the client, the request and the URL; a flow that reads the answer."""
+    """Basic credentials, of the client, the request and the URL; digests; a flow that reads the answer."""
     library = session.library
 
     class Again(library.Auth):  # type: ignore[misc]  # known at run time only
@@ -160,7 +167,8 @@ def auth(session: Session) -> Seen:
 
     client = session.make(auth=("user", "password"))
     seen = [session.ask(client, "GET", "/echo"), session.ask(client, "GET", "/echo", auth=Again())]
-    seen += [session.ask(client, "GET", "/denied", auth=library.DigestAuth("u", "p"))]
+    digest = library.DigestAuth("u", "p")
+    seen += [session.ask(client, "GET", path, auth=digest) for path in ("/denied", "/digest", "/digest")]
     seen += [session.ask(client, "GET", session.url.replace("//", "//in:url@") + "/echo")]
     session.end(client)
     return seen
@@ -318,6 +326,30 @@ def test_the_same_is_seen(
         assert manager.stats().leases_taken > 0
         assert manager.stats().leases_taken == manager.stats().leases_returned
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("way", "kind"),
+    [*(("client", kind) for kind in CLIENTS), ("attach", httpx.AsyncClient), ("attach", httpx2.Client)],
+)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_the_same_is_seen_of_one_client(
+    case: Callable[[Session], Seen], kind: type[Any], way: str, counting_server: CountingServer, run: Run
+) -> None:
+    """The same with a client that `client` has made, or `attach` has put on the pool."""
+    counting_server.respond = answer
+    expected = case(Session(kind, counting_server.url, run))
+    # What an attached client does not take along is its limits: the manager has those.
+    limits = Limits(max_connections=1) if (way, case) == ("attach", timeouts) else None
+    config = PoolConfig(trust_env=False)
+
+    def attached(**settings: Any) -> Any:
+        return manager.attach(kind(**settings), config=config)
+
+    with PoolManager(config, limits=limits) as manager:
+        make: Make = attached if way == "attach" else functools.partial(manager.client, kind)
+        assert case(Session(kind, counting_server.url, run, make)) == expected
+        assert manager.stats().leases_taken == manager.stats().leases_returned > 0
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda library: library.__name__)
