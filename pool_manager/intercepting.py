@@ -84,7 +84,7 @@ class Seam:
             pool.create_connection = exit_.create_connection
         else:
             setattr(pool, self._name, getattr(exit_, self._name))
-        return getattr(self._kind, self._name)(stand_in, request)
+        return getattr(stand_in, self._name)(request)  # as a client does: a mock need not be a function
 
     def _stand_in(self, proxy: Proxy | None) -> Any:
         return self._kind(verify=_no_tls(), trust_env=False, proxy=self._theirs(proxy))

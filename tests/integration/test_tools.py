@@ -24,14 +24,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from pytest_httpx2 import httpx2_mock
 
 from pool_manager import PoolConfig, PoolManager, Retries
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.proxy_server import ProxyServer
 from tests.support.sdks import CLIENTS, HttpClient, Run, close, library_of
-
-assert httpx2_mock, "a fixture of the plugin's"
 
 Make: TypeAlias = Callable[..., Any]
 
@@ -114,15 +111,12 @@ def with_patch(library: Any) -> Callable[[str], AbstractContextManager[object]]:
 
     @contextlib.contextmanager
     def patched(_: str) -> Iterator[None]:
-        def answer(*_: object) -> Any:
-            return library.Response(200, json=CANNED)
-
-        async def async_answer(*_: object) -> Any:
-            return answer()
+        def answer(request: Any) -> Any:
+            return library.Response(200, json=CANNED, request=request)
 
         with (
             patch.object(library.HTTPTransport, "handle_request", side_effect=answer),
-            patch.object(library.AsyncHTTPTransport, "handle_async_request", async_answer),
+            patch.object(library.AsyncHTTPTransport, "handle_async_request", side_effect=answer),
         ):
             yield
 
