@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,68 +10,23 @@ import pytest
 import pool_manager
 from tests.sdks import table
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.pages import ROOT, blocks_of, run_block
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.remove(ROOT / "docs" / "sdks.md")  # what that needs only the environment of tests/sdks has
+BLOCKS = {name: block for page in PAGES for name, block in blocks_of(page).items()}
 
 
-def blocks_of(page: Path) -> list[str]:
-    """Give the blocks of Python on a page."""
-    return re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def all_blocks() -> Iterator[object]:
-    """Give the blocks of all pages, each named after where it is."""
-    for page in PAGES:
-        text = page.read_text()
-        for block in blocks_of(page):
-            yield pytest.param(block, id=f"{page.stem}-line{text[: text.index(block)].count(chr(10)) + 1}")
-
-
-@pytest.mark.parametrize("block", [*all_blocks()])
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 def test_code_runs(block: str, h2_server: HypercornServer, tmp_path: Path) -> None:
-    """
-    A block runs as it stands, but for the host, and warns of nothing that it left open.
-
-    One that defines tests is run by pytest.
-    """
-    block = block.replace("https://api.example.com", h2_server.url)
-    (tmp_path / "block.py").write_text(block)
-    pytest_too = [
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "pool_manager.testing.plugin",
-        "-p",
-        "no:cacheprovider",
-        "-W",
-        "error",
-    ]
-    has_tests = "\ndef test_" in block
-    done = subprocess.run(
-        [
-            sys.executable,
-            *(pytest_too if has_tests else ["-W", "error::ResourceWarning"]),
-            tmp_path / "block.py",
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "SSL_CERT_FILE": str(h2_server.ca_file),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    """A block runs as it stands, but for the host, and leaves nothing open."""
+    run_block(block, tmp_path, h2_server.url, {"SSL_CERT_FILE": str(h2_server.ca_file)})
 
 
 def test_the_first_block_shares_one_connection(h2_server: HypercornServer, tmp_path: Path) -> None:
     """What the first block says of the SDK's connection is so: the server saw one."""
-    test_code_runs(blocks_of(PAGES[0])[0], h2_server, tmp_path)
+    test_code_runs(next(iter(BLOCKS.values())), h2_server, tmp_path)
     assert h2_server.seen().connections == 1
 
 

@@ -151,19 +151,19 @@ def _close_huggingface(sdk: Any) -> Any:
     return huggingface_hub.close_session()
 
 
-_PREDICTION = {"id": "p1", "model": "m", "version": "v", "status": "starting", "input": {}, "urls": {}}
-_GEMINI = {"candidates": [{"content": {"role": "model", "parts": [{"text": sdk_answers.TEXT}]}}]}
+PREDICTION = {"id": "p1", "model": "m", "version": "v", "status": "starting", "input": {}, "urls": {}}
+GEMINI = {"candidates": [{"content": {"role": "model", "parts": [{"text": sdk_answers.TEXT}]}}]}
 _GEMINI_EVENTS = b"".join(
     sdk_answers.event({"candidates": [{"content": {"role": "model", "parts": [{"text": word}]}}]})
     for word in sdk_answers.WORDS
 )
-_OLLAMA = {"model": "canned", "message": {"role": "assistant", "content": sdk_answers.TEXT}, "done": True}
+OLLAMA = {"model": "canned", "message": {"role": "assistant", "content": sdk_answers.TEXT}, "done": True}
 _OLLAMA_LINES = b"".join(
     as_json({"model": "canned", "message": {"role": "assistant", "content": word}, "done": False}).body
     + b"\n"
     for word in sdk_answers.WORDS
 )
-_ME = {"ok": True, "result": {"id": 1, "is_bot": True, "first_name": "pooled", "username": "pooled_bot"}}
+ME = {"ok": True, "result": {"id": 1, "is_bot": True, "first_name": "pooled", "username": "pooled_bot"}}
 _HF_STREAM = Stream(
     ask=lambda sdk: sdk.chat_completion(MESSAGES, model="canned", stream=True),
     answer=as_events(b"".join(sdk_answers.chat_completion_events())),
@@ -177,7 +177,7 @@ CASES = [
         sync=_genai, later=lambda pool, url: _genai(pool, url).aio,
         call=Call(
             ask=lambda sdk: sdk.models.generate_content(model="canned", contents="hello"),
-            answer=as_json(_GEMINI), read=lambda result: result.text, gives=sdk_answers.TEXT,
+            answer=as_json(GEMINI), read=lambda result: result.text, gives=sdk_answers.TEXT,
         ),
         stream=Stream(
             ask=lambda sdk: sdk.models.generate_content_stream(model="canned", contents="hello"),
@@ -188,7 +188,7 @@ CASES = [
         name="ollama", family=FAMILY, library="httpx", how="`transport=`",
         sync=_ollama, later=_async_ollama,
         call=Call(
-            ask=lambda sdk: sdk.chat("canned", messages=MESSAGES), answer=as_json(_OLLAMA),
+            ask=lambda sdk: sdk.chat("canned", messages=MESSAGES), answer=as_json(OLLAMA),
             read=lambda result: result.message.content, gives=sdk_answers.TEXT,
         ),
         stream=Stream(
@@ -211,12 +211,12 @@ CASES = [
         sync=_replicate, later=_replicate, held_by="lease",
         call=Call(
             ask=lambda sdk: sdk.predictions.create(version="v", input={}),
-            answer=as_json(_PREDICTION, 201),
+            answer=as_json(PREDICTION, 201),
             read=lambda result: result.id, gives="p1",
         ),
         later_call=Call(
             ask=lambda sdk: sdk.predictions.async_create(version="v", input={}),
-            answer=as_json(_PREDICTION, 201), read=lambda result: result.id, gives="p1",
+            answer=as_json(PREDICTION, 201), read=lambda result: result.id, gives="p1",
         ),
     ),
     Case(
@@ -240,7 +240,7 @@ CASES = [
         how='`HTTPXRequest(httpx_kwargs={"transport": ...})`',
         later=_telegram, close=lambda sdk: sdk.shutdown(),
         call=Call(
-            ask=lambda sdk: sdk.get_me(), answer=as_json(_ME),
+            ask=lambda sdk: sdk.get_me(), answer=as_json(ME),
             read=lambda result: result.first_name, gives="pooled",
         ),
     ),

@@ -123,7 +123,7 @@ def _environment(url: str) -> Any:
     return DeepgramClientEnvironment(base=url, production=url, agent=url, agent_rest=url)
 
 
-_COHERE = {
+COHERE = {
     "id": "1",
     "finish_reason": "COMPLETE",
     "message": {"role": "assistant", "content": [{"type": "text", "text": sdk_answers.TEXT}]},
@@ -156,7 +156,7 @@ FERN = [
         "cohere", "cohere.ClientV2", held_by="with",
         call=Call(
             ask=lambda sdk: sdk.chat(model="canned", messages=MESSAGES),
-            answer=as_json(_COHERE),
+            answer=as_json(COHERE),
             read=lambda result: result.message.content[0].text, gives=sdk_answers.TEXT,
         ),
         stream=Stream(

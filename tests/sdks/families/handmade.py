@@ -102,7 +102,7 @@ class _McpClient:
             ClientSession(*streams[:2]) as session,
         ):
             await session.initialize()
-            return await session.call_tool("canned", {})
+            return await session.call_tool("search", {})
 
     def aclose(self) -> Any:
         return self._own.aclose()
@@ -121,7 +121,7 @@ def _fastmcp(pool: Pool, url: str) -> Any:
 
 async def _ask_fastmcp(sdk: Any) -> Any:
     async with sdk:
-        return await sdk.call_tool("canned", {})
+        return await sdk.call_tool("search", {})
 
 
 async def _a2a(pool: Pool, url: str) -> Any:

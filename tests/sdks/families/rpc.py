@@ -14,7 +14,7 @@ _RESULTS: dict[str, Any] = {
         "capabilities": {"tools": {}},
         "serverInfo": {"name": "canned", "version": "1"},
     },
-    "tools/list": {"tools": []},
+    "tools/list": {"tools": [{"name": "search", "inputSchema": {"type": "object"}}]},
     "tools/call": {"content": [{"type": "text", "text": "pooled"}]},
     "ping": {},
 }

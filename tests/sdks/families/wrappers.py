@@ -287,6 +287,7 @@ def _async_langgraph(pool: Pool, url: str) -> Any:
     return sdk
 
 
+CUSTOMER = {"object": "customer", "id": "cus_1"}
 _LANGSMITH = {
     "id": "00000000-0000-0000-0000-000000000001", "tenant_id": "00000000-0000-0000-0000-000000000002",
     "name": "p", "start_time": "2026-01-01T00:00:00", "reference_dataset_id": None,
@@ -299,12 +300,12 @@ ATTACHED = [
         sync=_stripe, later=_async_stripe, close=_close_stripe,
         call=Call(
             ask=lambda sdk: sdk.v1.customers.create(params={"name": "a"}),
-            answer=as_json({"object": "customer", "id": "cus_1"}),
+            answer=as_json(CUSTOMER),
             read=lambda result: result.id, gives="cus_1",
         ),
         later_call=Call(
             ask=lambda sdk: sdk.v1.customers.create_async(params={"name": "a"}),
-            answer=as_json({"object": "customer", "id": "cus_1"}),
+            answer=as_json(CUSTOMER),
             read=lambda result: result.id, gives="cus_1",
         ),
     ),
