@@ -62,7 +62,9 @@ def _library(sdk_class: type) -> ModuleType | None:
     if not all(takes(sdk_class, name) for name in _ARGUMENTS):
         return None
     for kind in sdk_class.__mro__:  # a subclass of the user's has neither the arguments nor the module
-        if "async_client" in arguments(kind) and outwards(kind.__module__, "AsyncHttpClient", "httpclient"):
+        argument = arguments(kind).get("async_client")
+        is_sdk = argument is not None and argument.default is None  # its configuration cannot do without
+        if is_sdk and outwards(kind.__module__, "AsyncHttpClient", "httpclient"):
             return cast("ModuleType | None", outwards(kind.__module__, "httpx", "httpclient"))
     return None
 

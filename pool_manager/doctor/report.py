@@ -36,6 +36,8 @@ class Row:
 
         classes: What `pooled` takes, in full.
 
+        takes: What takes a client or a transport, where no adapter serves it.
+
         how: What to do, or why nothing can be done.
     """
 
@@ -45,6 +47,7 @@ class Row:
     verdict: Verdict
     adapter: str | None
     classes: tuple[str, ...]
+    takes: tuple[str, ...]
     how: str
 
 
@@ -101,20 +104,28 @@ def row_of(one: Distribution, seen: Look | None) -> Row:
     adapter, classes = (None, ()) if seen is None else (seen.adapter, seen.classes)
     return Row(
         name=one.name, version=one.version, libraries=one.libraries, verdict=verdict, adapter=adapter,
-        classes=classes, how=how,
+        classes=classes, takes=() if seen is None else seen.takes, how=how,
     )  # fmt: skip
 
 
 def _judged(one: Distribution, seen: Look | None) -> tuple[Verdict, str]:
     others = [library for library in one.libraries if library not in OURS]
+    if one.through:
+        return "by hand", f"through {', '.join(one.through)}: pool that"
     if seen is None:
         return "not pooled", f"it makes its requests by {' and '.join(others)}, not by httpx"
     if seen.failure is not None:
         return "fails", f"cannot be imported: {seen.failure}"
     besides = f"; what it sends by {' or '.join(others)} is not pooled" if others else ""
     if seen.adapter is None:
-        return "by hand", _BY_HAND + besides
+        return "by hand", (_given(seen.takes[0]) if seen.takes else _BY_HAND) + besides
     return "pooled", f"pooled({_best(seen.classes)}, ...){besides}"
+
+
+def _given(place: str) -> str:
+    """Say what to give, by the name of the argument."""
+    maker = "transport()" if "transport=" in place else "client()"
+    return f"{place} takes what {maker} makes"
 
 
 def _best(classes: Sequence[str]) -> str:

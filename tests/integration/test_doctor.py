@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pool_manager.doctor import looking
 from pool_manager.doctor.distributions import installed
 
 STAINLESS = """
@@ -32,6 +33,21 @@ __path__ = []
 def __dir__(): return ["Acme", "Client", "DefaultHttpxClient", "Nothing"]
 """
 
+TAKES = """
+import httpx
+
+class Options:
+    def __init__(self, transport: "httpx.BaseTransport | None" = None, timeout: httpx.Timeout = None): pass
+
+class Takes:
+    def __init__(self, key: str, *, client: httpx.Client | None = None): pass
+
+def needs(client: httpx.Client): pass
+
+class Failed(Exception):
+    def __init__(self, client: httpx.Client | None = None): pass
+"""
+
 BY_HAND = "by client(), transport(), attach() or install()"
 
 # name: what it requires, and what its module does when it is imported
@@ -46,6 +62,10 @@ FAKES: Mapping[str, tuple[Sequence[str], str]] = {
     "acme-leaves": (["httpx"], "raise SystemExit(3)"),
     "acme-dies": (["httpx"], "import os; os._exit(7)"),
     "acme-quiet": (["attrs"], ""),
+    "acme-takes": (["httpx"], TAKES),
+    "acme-can": (["requests", "httpx; extra == 'async'"], "def late():\n    import httpx2\n"),
+    "acme-around": (["acme-ai>=1"], "raise AssertionError('nobody is to import this')"),
+    "acme-sleeps": (["httpx"], "import time; time.sleep(600)"),
 }
 
 
@@ -103,7 +123,9 @@ def test_real_sdks() -> None:
 
 def test_what_misbehaves_is_a_row(fakes: Path) -> None:
     """An SDK that fails, ends or kills its Python when imported is a row that says so; the status is 1."""
-    done = doctor("--json", *(name for name in FAKES if name != "acme-quiet"), folder=fakes)
+    done = doctor(
+        "--json", *(name for name in FAKES if name not in {"acme-quiet", "acme-sleeps"}), folder=fakes
+    )
     assert (done.returncode, done.stderr) == (1, "")
     assert json.loads(done.stdout)["well"] is False
     found = {name: (row["verdict"], row["how"]) for name, row in rows_of(done).items()}
@@ -113,10 +135,49 @@ def test_what_misbehaves_is_a_row(fakes: Path) -> None:
             "by hand", f"{BY_HAND}; what it sends by requests is not pooled"
         ),
         "acme-old": ("not pooled", "it makes its requests by requests, not by httpx"),
+        "acme-takes": ("by hand", "acme_takes.Takes(client=) takes what client() makes"),
+        "acme-can": ("by hand", f"{BY_HAND}; what it sends by requests is not pooled"),
+        "acme-around": ("by hand", "through acme-ai: pool that"),
         "acme-broken": ("fails", "cannot be imported: ValueError: no key in the environment"),
         "acme-leaves": ("fails", "cannot be imported: SystemExit: 3"),
         "acme-dies": ("fails", "cannot be imported: its import ends Python with exit status 7"),
     }  # fmt: skip
+
+
+def test_all_that_takes_a_client_is_told(fakes: Path) -> None:
+    """What takes a client or a transport is told by its arguments; what needs one, or is an error, is not."""
+    (row,) = rows_of(doctor("--json", "acme-takes", folder=fakes)).values()
+    assert row["takes"] == ["acme_takes.Takes(client=)", "acme_takes.Options(transport=)"]
+
+
+def test_what_can_speak_httpx_is_told_by_its_source(fakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where httpx is an extra, what the source imports counts; where it requires an SDK, that does."""
+    monkeypatch.syspath_prepend(str(fakes))
+    found = {one.name: (one.libraries, one.through) for one in installed()}
+    assert found["acme-can"] == (("httpx2", "requests"), ())
+    assert found["acme-old"] == (("requests",), ())
+    assert found["acme-around"] == ((), ("acme-ai",))
+
+
+def test_a_package_of_packages_is_a_namespace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a namespace, what holds nothing but packages is looked into: an SDK may be two levels down."""
+    info = tmp_path / "acme_deep-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: acme-deep\nVersion: 1.0\nRequires-Dist: httpx\n"
+    )
+    files = ("acme/deep/__init__.py", "acme/deep/sdk/__init__.py", "acme/deep/sdk/client.py")
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (one,) = (one for one in installed() if one.name == "acme-deep")
+    assert one.modules == ("acme.deep", "acme.deep.sdk")
+
+
+def test_an_import_that_takes_too_long_is_a_failure(fakes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK whose import does not end is given up, and said to be what will not work."""
+    monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{fakes}")
+    monkeypatch.setattr(looking, "_PATIENCE", 1.0)
+    assert looking.look(("acme_sleeps",)).failure == "its import takes longer than 1 s"
 
 
 def test_what_speaks_no_httpx_is_no_fault(fakes: Path) -> None:

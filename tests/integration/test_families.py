@@ -18,11 +18,12 @@ import pytest
 
 import pool_manager
 from pool_manager import ConfigError, PoolManager, adapting
+from pool_manager.adapters import speakeasy
 from tests.support.counting_server import Answer, CountedRequest, CountingServer
 from tests.support.ferny.client import TIMEOUT, AsyncFerny, Ferny, Session, Tenants
 from tests.support.ferny.core.client_wrapper import SyncClientWrapper
 from tests.support.sdks import Run, leases_out
-from tests.support.speaky.sdk import Speaky
+from tests.support.speaky.sdk import SDKConfiguration, Speaky
 
 FERNS: Final = (Ferny, AsyncFerny, Session, Tenants)
 
@@ -256,6 +257,12 @@ def test_subclasses_are_served(manager: PoolManager, counting_server: CountingSe
     for answer in (one.ask(), two.part.ask()):
         assert "pool_manager" in answer.extensions
     assert counting_server.connections == 1
+
+
+def test_what_an_sdk_of_speakeasys_shares_is_no_sdk() -> None:
+    """The configuration that holds the clients of one takes them by the same names, and is not served."""
+    assert speakeasy.ADAPTER.serves(Speaky)
+    assert not speakeasy.ADAPTER.serves(SDKConfiguration)
 
 
 @pytest.mark.parametrize(
