@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Protocol, TypeAlias
 
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation, get_meter
@@ -171,8 +171,7 @@ def name_connection(span: _Span, request: object, response: Any) -> None:  # noq
 
         response: What it tells of the answer; its extensions have the record.
     """
-    extensions: Mapping[str, Any] = getattr(response, "extensions", None) or response[-1] or {}
-    record = extensions.get("pool_manager")
+    record = (response.extensions or {}).get("pool_manager")
     if record is not None:
         span.set_attribute("pool_manager.connection_id", record.connection_id)
         span.set_attribute("pool_manager.connection_reused", record.reused)

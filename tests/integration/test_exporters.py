@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader, Sum
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from pool_manager import PoolConfig, PoolManager, Retries
-from pool_manager.observe.otel import instrument
+from pool_manager.observe.otel import instrument, name_connection, name_connection_async
 from pool_manager.observe.prometheus import PoolCollector, metrics_text
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.server import Server
@@ -229,3 +234,33 @@ def test_durations_are_left_out_if_nobody_wants_them(counting_server: CountingSe
     assert not [name for name in found if name.endswith(("duration", "_time"))]
     assert 1 == value(found["pool_manager.requests"], server_address="127.0.0.1")
     provider.shutdown()
+
+
+@pytest.mark.parametrize("kind", [httpx.Client, httpx.AsyncClient])
+def test_a_span_names_its_connection(kind: type, counting_server: CountingServer) -> None:
+    """An instrumentor's spans have the number of the connection that the record of the answer has."""
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    instrumented = functools.partial(HTTPXClientInstrumentor.instrument_client, tracer_provider=provider)
+
+    async def in_loop(manager: PoolManager) -> list[httpx.Response]:
+        async with manager.client(httpx.AsyncClient, name="mine") as client:
+            instrumented(client, response_hook=name_connection_async)
+            return [await client.get(counting_server.url) for _ in range(2)]
+
+    def in_thread(manager: PoolManager) -> list[httpx.Response]:
+        with manager.client(httpx.Client, name="mine") as client:
+            instrumented(client, response_hook=name_connection)
+            return [client.get(counting_server.url) for _ in range(2)]
+
+    with PoolManager(PLAIN) as manager:
+        answers = in_thread(manager) if kind is httpx.Client else asyncio.run(in_loop(manager))
+    provider.shutdown()
+    records = [answer.extensions["pool_manager"] for answer in answers]
+    told = [dict(span.attributes or {}) for span in spans.get_finished_spans()]
+    assert [one["pool_manager.connection_id"] for one in told] == [one.connection_id for one in records]
+    assert [one["pool_manager.connection_reused"] for one in told] == [False, True]
+    assert [(one["pool_manager.lane"], one["pool_manager.lease"]) for one in told] == [
+        ("default", "mine")
+    ] * 2

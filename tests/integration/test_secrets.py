@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import gc
+import io
 import logging
 import traceback
 import warnings
@@ -28,6 +29,7 @@ from hypothesis import strategies as st
 
 from pool_manager import (
     Limits,
+    Listener,
     PollingConfig,
     PollingTimeout,
     PoolConfig,
@@ -38,6 +40,7 @@ from pool_manager import (
 )
 from pool_manager.core.messages import Request
 from pool_manager.core.redacting import described, redacted, secrets_of
+from pool_manager.observe.prometheus import metrics_text
 from tests.support.clocks import FakeClock
 from tests.support.scripted_http1 import Http1Peer, ScriptedHttp1
 
@@ -77,7 +80,20 @@ every_key = st.builds(
 )
 
 
-class Listener(logging.Handler):
+class Hearing(Listener):
+    """Keeps all that a listener is told."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    def hear(self, event: object) -> None:
+        """Keep it."""
+        self.told.append(repr(event))
+
+    on_connect = on_close = on_queued = on_acquired = on_released = on_retry = hear
+
+
+class Log(logging.Handler):
     """Keeps all that the package logs, tracebacks too."""
 
     def __init__(self) -> None:
@@ -93,7 +109,7 @@ class Listener(logging.Handler):
 @contextlib.contextmanager
 def listening() -> Iterator[list[str]]:
     """Give what is logged and warned of meanwhile."""
-    logger, listener = logging.getLogger("pool_manager"), Listener()
+    logger, listener = logging.getLogger("pool_manager"), Log()
     level = logger.level
     logger.addHandler(listener)
     logger.setLevel(logging.DEBUG)
@@ -182,12 +198,14 @@ def assert_untold(told: list[str], keys: Keys) -> None:
 def play(library: Any, is_async: bool, url: str, config: PoolConfig, keys: Keys) -> list[str]:
     """Send the request; give all that was said of it, and of the pool before and after."""
     manager = PoolManager(config, limits=Limits(queue_timeout=5))
-    with listening() as told:
+    with listening() as told, manager.listen(Hearing(told)):
 
         def look() -> None:
             told.extend(
                 [str(manager.stats()), repr(manager.stats()), repr(manager), *map(str, manager.stats().pools)]
             )
+            manager.dump(dumped := io.StringIO())
+            told.extend([dumped.getvalue(), metrics_text(manager).decode()])
 
         async def in_loop() -> None:
             async with manager, manager.client(library.AsyncClient, retries=SOON, timeout=5) as client:
