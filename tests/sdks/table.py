@@ -33,6 +33,17 @@ CHECKS: Final[Mapping[str, Holds]] = {
     "streams": lambda case, colour: case.stream_of(colour) is not None,
 }
 
+# What of ours each family is put on the pool by.
+WAYS: Final[Mapping[str, str]] = {
+    "Stainless": "`pooled`",
+    "Speakeasy": "`pooled`",
+    "Fern": "`pooled`",
+    "Takes a client": "`client`",
+    "Forwards arguments to httpx": "`transport`, `client`",
+    "Around another SDK": "`pooled`, `client`",
+    "No way in": "`attach`",
+}
+
 HOLDERS: Final[Mapping[HeldBy, str]] = {
     "close": "its `close`",
     "with": "its `with`, then being lost",
@@ -49,14 +60,19 @@ def pins(group: str) -> dict[str, str]:
 
 
 def families() -> str:
-    """Write the table for the README: a row for each family and way."""
+    """Write the table for the README: a row for each family."""
     rows = []
     for family, grouped in groupby(CASES, key=lambda case: case.family):
-        cases = sorted(grouped, key=lambda case: case.name)
-        ways = {case.how for case in cases}
-        how = ways.pop() if len(ways) == 1 else "see the recipes"
-        rows.append((family, how, ", ".join(f"{case.name} {_version(case)}" for case in cases)))
-    return _table(("family", "how", "SDKs, versions"), rows)
+        cases = sorted(grouped, key=lambda case: (case.name, _version(case)))
+        verified = [
+            check for check, holds in CHECKS.items() if any(holds(one, one.colours[-1]) for one in cases)
+        ]
+        by_library = [
+            ", ".join(f"{one.name} {_version(one)}" for one in cases if one.library == library)
+            for library in ("httpx", "httpx2")
+        ]
+        rows.append((family, WAYS[family], ", ".join(verified), *by_library))
+    return _table(("SDKs", "by", "verified", "on httpx", "on httpx2"), rows)
 
 
 def everything() -> str:
