@@ -407,7 +407,10 @@ def test_a_proxy_that_hangs_up_behind_its_answers(world: World, config: PoolConf
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
         said = b""
         while not said.endswith(b"body"):
-            said += connection.recv(65536)
+            received = connection.recv(65536)
+            if not received:  # a connection that was not needed any more
+                return
+            said += received
         asked.append(said)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         connection.shutdown(socket.SHUT_WR)
