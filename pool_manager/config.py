@@ -286,7 +286,8 @@ class Limits:
         queue_timeout: Seconds a request may wait for a connection when its own
             pool timeout is None: many SDKs would wait for ever.
 
-        max_connection_age: Seconds until a connection takes no new request.
+        max_connection_age: Seconds until a connection takes no new request, idle or not; up to a twentieth
+            less, so that those made together do not go together. The next dial looks the name up anew.
 
         max_requests_per_connection: Requests until a connection takes no new one.
 

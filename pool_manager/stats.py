@@ -39,6 +39,7 @@ Runtime: TypeAlias = Literal["asyncio", "trio", "threads"]
 #   suspect    nobody used it, and one beside it was lost
 #   drained    its server takes no more requests (GOAWAY), or does not answer, or no stream is left to number
 #   refused    its server refused streams
+#   moved      its address has left DNS
 # Or somebody here:
 #   unusable   the last answer ended it (``Connection: close``), or was not read to its end
 #   reset      `PoolManager.reset`
@@ -54,6 +55,7 @@ CloseCause: TypeAlias = Literal[
     "suspect",
     "drained",
     "refused",
+    "moved",
     "unusable",
     "reset",
     "closed",

@@ -11,7 +11,7 @@ import enum
 import heapq
 import math
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
@@ -19,6 +19,9 @@ from pool_manager.core.counts import Counts
 from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.errors import PoolError
 from pool_manager.stats import CloseCause
+
+if TYPE_CHECKING:
+    from pool_manager.core.endpoints import Endpoint
 
 
 class OriginKey(NamedTuple):
@@ -146,6 +149,8 @@ class Connection:
 
         carrier: The runtime's own; the scheduler does not look at it.
 
+        endpoint: Where it leads to, if its name was looked up: see `endpoints.py`.
+
         multiplexed: It speaks HTTP/2.
 
         streams: Requests that it may carry at once; while it is dialed, those that it is hoped to.
@@ -176,6 +181,7 @@ class Connection:
     horizon: int
     cause: Ticket | None = None
     carrier: object = None
+    endpoint: Endpoint | None = None
     phase: Phase = Phase.DIALING
     multiplexed: bool = False
     in_use: int = 0

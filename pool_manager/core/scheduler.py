@@ -17,7 +17,8 @@ Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
 
 Here is who waits, and what follows from what has happened. The rest is decided elsewhere: how open
 connections are kept in `stock.py`, when to dial in `dials.py` and `growth.py`, who makes way for whom in
-`room.py`, both brought together in `supply.py`, what an origin speaks in `protocols.py`.
+`room.py`, both brought together in `supply.py`, what an origin speaks in `protocols.py`, which
+address is dialed in `endpoints.py`.
 
 Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
 """
@@ -27,6 +28,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Hashable, Sequence
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.closeups import CloseUp
@@ -34,6 +36,7 @@ from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.dials import Dials
 from pool_manager.core.directory import Directory, lane_states
 from pool_manager.core.effects import Effect, Wake
+from pool_manager.core.endpoints import AddressInfo, Endpoints
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.core.origins import (
@@ -93,6 +96,7 @@ class Scheduler:
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
         self._lanes = lane_states(lanes, limits)
         self._protocols = Protocols(config)
+        self._endpoints = Endpoints()
         self._origins = Directory(self._lanes, self._protocols, self.deadlines)
         self._room = Room(limits.max_connections, self._lanes.values())
         self._dials = Dials(limits, self.deadlines, rng)
@@ -233,7 +237,21 @@ class Scheduler:
             return max(origin.dialing_since, ticket.since)
         return None if ticket.dial is None else ticket.dial.begun
 
-    # What connections do
+    # What dials do
+
+    def resolved(
+        self, dial: Connection, name: Hashable, found: Sequence[AddressInfo], now: float
+    ) -> list[AddressInfo]:
+        """Take the answer to the look-up of *name*; give the addresses as *dial* is to try them."""
+        return self._endpoints.resolved(dial, name, found, now)
+
+    def reached(
+        self, dial: Connection, name: Hashable, tried: Sequence[AddressInfo], address: Hashable, now: float
+    ) -> None:
+        """Take the news which of the addresses let *dial* in. Connections drain whose addresses have left."""
+        for departed in self._endpoints.reached(dial, name, tried, address, now):
+            self._stock.drain(departed, now, "moved")
+            self._settle(departed.origin, now)
 
     def dialed(self, connection: Connection, now: float, *, multiplexed: bool) -> None:
         """Take a connection that is open. If it is no longer wanted, a `Close` comes back."""
@@ -262,6 +280,8 @@ class Scheduler:
         """
         if connection.phase is not Phase.DIALING:
             return
+        if connection.endpoint is not None:
+            connection.endpoint.avoid(now)
         origin, told = connection.origin, [] if connection.cause is None else [connection.cause]
         origin.counts.dials_failed += 1
         self._stock.drop(connection, now, "closed")
@@ -275,6 +295,8 @@ class Scheduler:
             told = [*itertools.takewhile(lambda ticket: ticket.arrived < connection.horizon, origin.waiters)]
         self._fail(told, error, now)
         self._settle(origin, now)
+
+    # What connections do
 
     def allow(self, connection: Connection, now: float, streams: int) -> None:
         """Take what the server of an HTTP/2 connection allows at once: more, less or nothing (rule 8)."""
@@ -322,6 +344,8 @@ class Scheduler:
         restarted ends them all, and whoever is sent again (rule 11c) must not meet the next dead one.
         """
         if connection.phase is not Phase.CLOSED:
+            if connection.in_use and connection.endpoint is not None:
+                connection.endpoint.avoid(now)
             if connection.in_use and connection.requests > 1:
                 self._stock.close_idle(connection.origin, now)
             self._stock.drop(connection, now, "lost" if connection.in_use else "ended")
@@ -346,6 +370,7 @@ class Scheduler:
                 self._stock.close(connection, now, "reset")
             else:
                 self._stock.drain(connection, now, "reset")
+        self._endpoints.reset()
         for origin in [*self._origins.values()]:
             origin.retry_at = -math.inf
             self._settle(origin, now)

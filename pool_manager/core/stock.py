@@ -209,6 +209,8 @@ class Stock:
             if self._teller.audience.listeners:
                 self._teller.connection("on_close", connection, age, cause)
         connection.phase = Phase.CLOSED
+        if connection.endpoint is not None:
+            connection.endpoint.leave(connection)
         self._room.leave(connection)
 
     def _retire(self, connection: Connection) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final
 
 import attrs
 
+from pool_manager.core.endpoints import AddressInfo, interleaved
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.connecting import Connector
-from pool_manager.runtimes.racing import AddressInfo, interleaved
 
 _MAX_PORT: Final = 65535
 
@@ -71,18 +72,44 @@ def check_port(address: Address) -> None:
         raise refused(f"cannot connect to {address}: a port is a number from 1 to {_MAX_PORT}")
 
 
-def candidates(address: Address, found: Iterable[AddressInfo], connector: Connector) -> list[AddressInfo]:
+@attrs.frozen
+class Guide:
+    """
+    Who knows where the connections of a pool lead to, asked for one dial: see `core/endpoints.py`.
+
+    Attributes:
+        resolved: Takes a name and its addresses; gives them in the order in which they are to be tried.
+
+        reached: Takes the name, those addresses, and the one that let the dial in.
+    """
+
+    resolved: Callable[[Hashable, Sequence[AddressInfo]], Sequence[AddressInfo]]
+    reached: Callable[[Hashable, Sequence[AddressInfo], Hashable], object]
+
+    def arrived(self, address: Address, tried: Sequence[AddressInfo], connection: socket.socket) -> None:
+        """Tell where *connection* leads to."""
+        with contextlib.suppress(OSError):  # the peer is gone already
+            self.reached((address.host, address.port), tried, connection.getpeername())
+
+
+# For a dial that is in nobody's book.
+UNGUIDED: Final = Guide(lambda _, found: interleaved(found), lambda *_: None)
+
+
+def candidates(
+    address: Address, found: Iterable[AddressInfo], connector: Connector, guide: Guide
+) -> Sequence[AddressInfo]:
     """
     Give the addresses to try, in order.
 
     Raises:
         TransportFailure: "ConnectError": there is none.
     """
-    chosen = interleaved(info for info in found if connector.may_reach(info))
-    if not chosen:
+    reachable = [info for info in found if connector.may_reach(info)]
+    if not reachable:
         local = connector.local or "this machine"
         raise refused(f"cannot connect to {address}: it has no address that {local} can reach")
-    return chosen
+    return guide.resolved((address.host, address.port), reachable)
 
 
 # What users of httpx know.

@@ -9,7 +9,7 @@ import socket
 from typing import Final
 
 from pool_manager.config import PoolConfig, SocketOption
-from pool_manager.runtimes.racing import AddressInfo
+from pool_manager.core.endpoints import AddressInfo
 
 BUSY: Final = 0.01  # seconds until a Unix socket whose queue was full is tried again
 

@@ -16,12 +16,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
+    UNGUIDED,
     Address,
+    Guide,
     all_refused,
     candidates,
     check_port,
@@ -33,7 +36,7 @@ from pool_manager.runtimes.addresses import (
 from pool_manager.runtimes.connecting import Connector
 from pool_manager.runtimes.flights import Flights
 from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
-from pool_manager.runtimes.racing import AddressInfo, first_to_connect
+from pool_manager.runtimes.racing import first_to_connect
 from pool_manager.runtimes.tunnelling import Doorman, talk, tunnelled
 
 P = TypeVar("P")  # a protocol by its methods
@@ -54,7 +57,7 @@ class Dialer:
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
         self._builds: Flights[ssl.SSLContext] = Flights()
 
-    async def dial(self, address: Address, make_protocol: Callable[[], P]) -> P:
+    async def dial(self, address: Address, make_protocol: Callable[[], P], guide: Guide = UNGUIDED) -> P:
         """
         Connect to *address*, and give the protocol with its connection made.
 
@@ -67,15 +70,20 @@ class Dialer:
         """
         context = await self._context_for(address, self._config)
         if self._config.proxy is not None:
-            return await self._dial_by(self._config.proxy, address, context, make_protocol)
+            return await self._dial_by(self._config.proxy, address, context, make_protocol, guide)
         if self._config.uds is not None:
             connection = await self._connect_unix(self._config.uds)
         else:
-            connection = await self._connect(address)
+            connection = await self._connect(address, guide)
         return await _attach(connection, address, context, make_protocol)
 
     async def _dial_by(
-        self, proxy: Proxy, address: Address, context: ssl.SSLContext | None, make_protocol: Callable[[], P]
+        self,
+        proxy: Proxy,
+        address: Address,
+        context: ssl.SSLContext | None,
+        make_protocol: Callable[[], P],
+        guide: Guide,
     ) -> P:
         """Connect to the proxy, and by a tunnel to *address* where the proxy does not pass on requests."""
         there, tunnel = way_by(proxy, address)
@@ -83,7 +91,7 @@ class Dialer:
             if self._to_proxy is None:
                 self._to_proxy = config_for(proxy, self._config)
             proxy_context = await self._context_for(there, self._to_proxy)
-            connection = await self._connect(there)
+            connection = await self._connect(there, guide)
         except TransportFailure as error:
             raise out_of_reach(error, address) from error
         if tunnel is None:
@@ -124,14 +132,16 @@ class Dialer:
         except OSError as error:
             raise refused(f"{ALL_FAILED}: {path} ({why(error)})") from error
 
-    async def _connect(self, address: Address) -> socket.socket:
+    async def _connect(self, address: Address, guide: Guide) -> socket.socket:
         check_port(address)
-        tried = candidates(address, await self._resolve(address), self._connector)
+        tried = candidates(address, await self._resolve(address), self._connector, guide)
         try:
-            return await first_to_connect(tried, self._connector.tcp)
+            connection = await first_to_connect(tried, self._connector.tcp)
         except ExceptionGroup as group:
             cause = group.exceptions[0] if len(group.exceptions) == 1 else group
             raise refused(all_refused(address, tried, group.exceptions)) from cause
+        guide.arrived(address, tried, connection)
+        return connection
 
     async def _resolve(self, address: Address) -> Sequence[AddressInfo]:
         key = (address.host, address.port)

@@ -8,14 +8,13 @@ while the losers are being stopped is not lost, and each address keeps its error
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeAlias
 
-# As `getaddrinfo` has it: family, type, protocol, canonical name, where to.
-AddressInfo: TypeAlias = tuple[int, int, int, str, tuple[Any, ...]]
+from pool_manager.core.endpoints import AddressInfo
+
 Attempt: TypeAlias = Callable[[AddressInfo], Coroutine[Any, Any, socket.socket]]
 _Task: TypeAlias = asyncio.Task[socket.socket]
 
@@ -95,12 +94,3 @@ def _stop(task: _Task) -> None:
 def _close(task: _Task) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
-
-
-def interleaved(addresses: Iterable[AddressInfo]) -> list[AddressInfo]:
-    """Alternate between IPv6 and IPv4, beginning with whichever the system prefers (RFC 8305, 4)."""
-    families: dict[int, list[AddressInfo]] = {}
-    for address in dict.fromkeys(addresses):
-        families.setdefault(address[0], []).append(address)
-    rounds = itertools.zip_longest(*families.values())
-    return [address for addresses in rounds for address in addresses if address is not None]

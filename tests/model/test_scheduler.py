@@ -135,6 +135,24 @@ class SchedulerMachine(RuleBasedStateMachine):
     # Connections
 
     @precondition(lambda self: self.wires(dialing=True))
+    @rule(
+        which=st.integers(0, 99),
+        addresses=st.lists(st.sampled_from(["1", "2", "3", ":1", ":2"]), min_size=1, max_size=4, unique=True),
+    )
+    def look_up(self, which: int, addresses: list[str]) -> None:
+        """The name of a dial is looked up."""
+        dials = self.wires(dialing=True)
+        dials[which % len(dials)].resolve(*addresses)
+
+    @precondition(lambda self: any(wire.order for wire in self.wires(dialing=True)))
+    @rule(which=st.integers(0, 99), winner=st.integers(0, 3))
+    def let_in(self, which: int, winner: int) -> None:
+        """One of its addresses lets a dial in."""
+        dials = [wire for wire in self.wires(dialing=True) if wire.order]
+        wire = dials[which % len(dials)]
+        wire.reach(wire.order[winner % len(wire.order)])
+
+    @precondition(lambda self: self.wires(dialing=True))
     @rule(which=st.integers(0, 99), h2=st.booleans(), works=st.sampled_from([True, True, True, False]))
     def end_dial(self, which: int, h2: bool, works: bool) -> None:
         """A dial ends."""

@@ -26,6 +26,7 @@ from pool_manager.core.origins import Connection, OriginKey, Phase, Place, Speak
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.errors import PoolOverloaded
 from pool_manager.stats import Traffic
+from tests.support.naming import Naming, info
 from tests.support.recount import look, recount, watch
 
 T = TypeVar("T")
@@ -54,7 +55,31 @@ class Wire:
         self.begun = self.last_used = world.now
         self.opened = 0.0
         self.keep_alive: float | None = None
+        self.place: tuple[str, str] | None = None  # the name and the address that it leads to, or tries first
+        self.order: list[str] = []  # the addresses that it tries
         self.expires = float("inf")
+
+    def resolve(self, *addresses: str) -> list[str]:
+        """Have the name looked up for the dial; give the order in which the addresses are tried."""
+        world, name = self.world, self.key.host
+        world.naming.answered(name, [*addresses])
+        expected = world.naming.order(name, [*addresses])
+        found = [info(address) for address in addresses]
+        order = world.act(lambda: world.scheduler.resolved(self.connection, name, found, world.now))
+        self.order = [one[4][0] for one in order]
+        assert self.order == expected
+        self.place = (name, self.order[0])
+        return self.order
+
+    def reach(self, address: str) -> None:
+        """Have one of those addresses be the first to let the dial in."""
+        world, name = self.world, self.key.host
+        self.place = (name, address)
+        for wire in world.naming.reached(name, self.order, address):
+            wire.drained = True
+        tried = [info(one) for one in self.order]
+        there = info(address)[4]
+        world.act(lambda: world.scheduler.reached(self.connection, name, tried, there, world.now))
 
     def finish(self, error: TransportFailure | None = None, *, h2: bool = False) -> None:
         """End the dial."""
@@ -66,6 +91,7 @@ class Wire:
         if error is not None:
             self.closed = True
             world.counted[self.key, "dials_failed"] += 1
+            world.naming.avoid(self.place)
             world.dial_ended_badly(self)
             world.act(lambda: world.scheduler.dial_failed(self.connection, world.now, error))
             return
@@ -99,6 +125,8 @@ class Wire:
         """Have the connection break by itself."""
         self.world.counted[self.key, "closed"] += self.open
         self.open, self.closed = False, True
+        if self.holders:
+            self.world.naming.avoid(self.place)
         if self.holders and self.given > 1:
             self.world.distrusted = self.key
         self.world.act(lambda: self.world.scheduler.lost(self.connection, self.world.now))
@@ -242,6 +270,7 @@ class World:
         self.lanes = {lane.name: lane for lane in lanes}
         self.scheduler = Scheduler(self.config, self.limits, Lanes(lanes), random.Random(seed))
         self.now = START
+        self.naming = Naming(self)
         self.max_streams = self.limits.max_streams_per_connection
         self.callers: list[Caller] = []
         self.wires: dict[Connection, Wire] = {}
@@ -344,7 +373,8 @@ class World:
     def reset(self) -> None:
         """Use nothing that is there again."""
         for wire in self.wires.values():
-            wire.drained = True
+            wire.drained, wire.place = True, None
+        self.naming.reset()
         self.backing_off.clear()
         self.resetting = True
         self.act(lambda: self.scheduler.reset(self.now))

@@ -113,6 +113,17 @@ def refused(pool: World) -> None:
     caller.finish()
 
 
+def moved(pool: World) -> None:
+    """Have its address leave DNS."""
+    for answer in ("1", "2", "2"):
+        pool.request()
+        dial = pool.want_dial()
+        dial.reach(dial.resolve(answer)[0])
+        dial.finish()
+        pool.now += 31
+    pool.callers[0].finish()
+
+
 def unfit(pool: World) -> None:
     """Have an answer that leaves it unfit."""
     caller, _ = pool.connected()
@@ -146,6 +157,7 @@ def closed(pool: World) -> None:
         (went_away, {}, "drained"),
         (went_away_and_broke, {}, "drained"),
         (refused, {}, "refused"),
+        (moved, {}, "moved"),
         (unfit, {}, "unusable"),
         (reset, {}, "reset"),
         (closed, {}, "closed"),

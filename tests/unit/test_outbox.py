@@ -11,12 +11,14 @@ from pool_manager import Limits, PoolConfig
 from pool_manager.core.lanes import DEFAULT, Lanes
 from pool_manager.core.messages import AsyncResponse, Request
 from pool_manager.events import Audience
-from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.addresses import Address, Guide
 from pool_manager.runtimes.dialing import Dialer
 from pool_manager.runtimes.in_loops.carriers import Greeter
 from pool_manager.runtimes.in_loops.port import Listener
 from pool_manager.runtimes.on_asyncio.engine import AsyncioEngine
 from pool_manager.runtimes.tls import ContextCache
+
+PATIENCE = 5.0  # seconds
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -59,7 +61,7 @@ def wires(monkeypatch: pytest.MonkeyPatch) -> list[Wire]:
     """Have every dial succeed; give what was opened."""
     opened: list[Wire] = []
 
-    async def dial(_: Dialer, __: Address, greet: Callable[[], Greeter]) -> Greeter:
+    async def dial(_: Dialer, __: Address, greet: Callable[[], Greeter], ___: Guide) -> Greeter:
         wire, greeter = Wire(), greet()
         opened.append(wire)
         greeter.connection_made(wire)
@@ -97,8 +99,9 @@ def new_engine() -> AsyncioEngine:
 async def warm(engine: AsyncioEngine, wires: list[Wire], count: int) -> None:
     """Have *count* idle connections."""
     tasks = [asyncio.create_task(engine.open(post())) for _ in range(count)]
-    while len(wires) < count or not all(wire.written for wire in wires):
-        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        while len(wires) < count or not all(wire.written for wire in wires):
+            await asyncio.sleep(0)
     for wire in wires:
         wire.answer()
         wire.written.clear()

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from pool_manager.core.endpoints import AddressInfo, interleaved
 from pool_manager.runtimes import racing
-from pool_manager.runtimes.racing import AddressInfo, first_to_connect, interleaved
+from pool_manager.runtimes.racing import first_to_connect
 
 ERRORS = {"refuses": ConnectionRefusedError, "breaks": RuntimeError}
 V4, V6 = socket.AF_INET, socket.AF_INET6

@@ -13,11 +13,12 @@ import contextvars
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.effects import Dial, Effect, Tell, Wake
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
@@ -27,7 +28,7 @@ from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.waits import too_late, wait_of
 from pool_manager.events import Audience
-from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.addresses import Address, Guide
 from pool_manager.runtimes.answering import delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.in_loops.booking import Book, settled
 from pool_manager.runtimes.in_loops.carriers import Carrier, Greeter, Outbox
@@ -278,7 +279,9 @@ class LoopEngine(ABC):
         failure = TransportFailure("ConnectError", f"the dial of {host}:{port} was cancelled")
         carrier = None
         try:
-            greeter = await self._dialer.dial(address, lambda: self._greet(connection))
+            greeter = await self._dialer.dial(
+                address, lambda: self._greet(connection), self._guide(connection)
+            )
             carrier = greeter.carrier
             failure = TransportFailure("ConnectError", f"{host}:{port} closed the connection at once")
         except TransportFailure as error:
@@ -289,6 +292,16 @@ class LoopEngine(ABC):
         finally:
             self._dials.pop(connection, None)
             self._dial_ended(connection, carrier, failure)
+
+    def _guide(self, connection: Connection) -> Guide:
+        def resolved(name: Hashable, found: Sequence[AddressInfo]) -> Sequence[AddressInfo]:
+            return self.scheduler.resolved(connection, name, found, self.now())
+
+        def reached(name: Hashable, tried: Sequence[AddressInfo], address: Hashable) -> None:
+            self.scheduler.reached(connection, name, tried, address, self.now())
+            self.carry_out()
+
+        return Guide(resolved, reached)
 
     def _greet(self, connection: Connection) -> Greeter:
         config, scheme = self._config, connection.origin.key.scheme

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
-from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.addresses import Address, Guide
 
 
 class Handle(Protocol):
@@ -140,9 +140,9 @@ L = TypeVar("L", bound=Listener)
 class Dials(Protocol):
     """What connects."""
 
-    async def dial(self, address: Address, make_listener: Callable[[], L], /) -> L:
+    async def dial(self, address: Address, make_listener: Callable[[], L], guide: Guide, /) -> L:
         """
-        Connect to *address*, and give what listens, with its connection made.
+        Connect to *address*, as *guide* says, and give what listens, with its connection made.
 
         Cancelled, it leaves no socket behind.
 

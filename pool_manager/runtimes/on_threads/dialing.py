@@ -15,12 +15,15 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar, cast
 
 from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
+    UNGUIDED,
     Address,
+    Guide,
     all_refused,
     candidates,
     check_port,
@@ -34,7 +37,6 @@ from pool_manager.runtimes.on_threads.racing import first_to_connect
 from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, TlsWire, Wait, Wire, ready
 from pool_manager.runtimes.preparing import Conversation, Way, encryption_for, preparing
 from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
-from pool_manager.runtimes.racing import AddressInfo
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class Dialer:
         self._connector = Connector(config)
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
 
-    def dial(self, address: Address, check: Callable[[], object]) -> Wire:
+    def dial(self, address: Address, check: Callable[[], object], guide: Guide = UNGUIDED) -> Wire:
         """
         Connect to *address*, TLS included.
 
@@ -60,6 +62,8 @@ class Dialer:
             address: Where to.
 
             check: Called every now and then; raises if the connection is no longer wanted.
+
+            guide: Says which address to try first.
 
         Raises:
             TransportFailure: A ConnectError that says what failed, with its cause; a ProxyError, if a proxy
@@ -80,7 +84,7 @@ class Dialer:
         if self._config.proxy is not None:
             way = self._way_by(self._config.proxy, address)
             try:
-                sock = self._connect(way.proxy, wait)
+                sock = self._connect(way.proxy, wait, guide)
             except TransportFailure as error:
                 raise out_of_reach(error, address) from error
         else:
@@ -88,7 +92,7 @@ class Dialer:
             if self._config.uds is not None:
                 sock = self._connect_unix(self._config.uds, check)
             else:
-                sock = self._connect(address, wait)
+                sock = self._connect(address, wait, guide)
         try:
             last = _converse(sock, preparing(address, encryption, way), wait)
             return Wire(sock) if last is None else TlsWire(sock, last)
@@ -110,9 +114,9 @@ class Dialer:
         except TransportFailure as error:
             raise out_of_reach(error, address) from error
 
-    def _connect(self, address: Address, wait: Wait) -> socket.socket:
+    def _connect(self, address: Address, wait: Wait, guide: Guide) -> socket.socket:
         check_port(address)
-        tried = candidates(address, self._resolve(address), self._connector)
+        tried = candidates(address, self._resolve(address), self._connector, guide)
         try:
             sock = first_to_connect(tried, self._connector.prepared, wait)
         except ExceptionGroup as group:
@@ -120,9 +124,12 @@ class Dialer:
             raise refused(all_refused(address, tried, group.exceptions)) from cause
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:
+            guide.arrived(address, tried, sock)
+        except BaseException as error:
             sock.close()
-            raise refused(f"the connection to {address} failed: {why(error)}") from error
+            if isinstance(error, OSError):
+                raise refused(f"the connection to {address} failed: {why(error)}") from error
+            raise
         return sock
 
     def _connect_unix(self, path: str, check: Callable[[], object]) -> socket.socket:

@@ -17,12 +17,13 @@ import threading
 import time
 from _thread import LockType, allocate_lock, get_ident
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.closeups import CloseUp
 from pool_manager.core.effects import Close, Dial, Effect, Tell, Wake
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
@@ -35,7 +36,7 @@ from pool_manager.core.waits import too_late, wait_of
 from pool_manager.errors import PoolError
 from pool_manager.events import Audience
 from pool_manager.guarding import struck
-from pool_manager.runtimes.addresses import Address
+from pool_manager.runtimes.addresses import Address, Guide
 from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.on_threads.carriers import Carrier
 from pool_manager.runtimes.on_threads.dialing import Dialer, DialGivenUp
@@ -417,7 +418,8 @@ class ThreadsEngine:
                 self.tell(book, Scheduler.tick, self.now())
 
         try:
-            wire = self._dialer.dial(Address(scheme, host, port, server_name), check)
+            guide = self._guide(book, connection)
+            wire = self._dialer.dial(Address(scheme, host, port, server_name), check, guide)
             carrier = self._carrier_on(wire, book, connection)
         except TransportFailure as error:
             failure = error
@@ -427,6 +429,18 @@ class ThreadsEngine:
         finally:
             self._dial_ended(book, connection, carrier, failure)
             self._dials.pop(connection, None)
+
+    def _guide(self, book: Scheduler, connection: Connection) -> Guide:
+        def resolved(name: Hashable, found: Sequence[AddressInfo]) -> Sequence[AddressInfo]:
+            order = self._decide(book, Scheduler.resolved, connection, name, found, self.now())
+            if order is None:
+                raise DialGivenUp(connection.origin.key.host, connection.origin.key.port)
+            return order
+
+        def reached(name: Hashable, tried: Sequence[AddressInfo], address: Hashable) -> None:
+            self.tell(book, Scheduler.reached, connection, name, tried, address, self.now())
+
+        return Guide(resolved, reached)
 
     def _carrier_on(self, wire: Wire, book: Scheduler, connection: Connection) -> Carrier:
         """Choose by ALPN, or by prior knowledge."""

@@ -9,8 +9,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.runtimes.on_threads.wires import WRITABLE, Wait, ready
-from pool_manager.runtimes.racing import STAGGER, AddressInfo
+from pool_manager.runtimes.racing import STAGGER
 
 _ON_ITS_WAY = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY}
 

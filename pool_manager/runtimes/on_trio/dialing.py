@@ -17,12 +17,15 @@ from typing import TypeVar, cast
 import trio
 
 from pool_manager.config import PoolConfig, Proxy
+from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.protocols import offered_to
 from pool_manager.runtimes import tls
 from pool_manager.runtimes.addresses import (
     ALL_FAILED,
+    UNGUIDED,
     Address,
+    Guide,
     all_refused,
     candidates,
     check_port,
@@ -39,7 +42,6 @@ from pool_manager.runtimes.on_trio.racing import first_to_connect
 from pool_manager.runtimes.on_trio.transports import SocketTransport
 from pool_manager.runtimes.preparing import Conversation, Way, encryption_for, preparing
 from pool_manager.runtimes.proxies import config_for, out_of_reach, way_by
-from pool_manager.runtimes.racing import AddressInfo
 
 L = TypeVar("L", bound=Listener)
 
@@ -54,7 +56,7 @@ class TrioDialer:
         self._look_ups: Flights[Sequence[AddressInfo]] = Flights()
         self._builds: Flights[ssl.SSLContext] = Flights()
 
-    async def dial(self, address: Address, make_listener: Callable[[], L]) -> L:
+    async def dial(self, address: Address, make_listener: Callable[[], L], guide: Guide = UNGUIDED) -> L:
         """
         Connect to *address*, and give what listens, with its connection made.
 
@@ -66,7 +68,7 @@ class TrioDialer:
         if self._config.proxy is not None:
             way = await self._way_by(self._config.proxy, address)
             try:
-                connection = await self._connect(way.proxy)
+                connection = await self._connect(way.proxy, guide)
             except TransportFailure as error:
                 raise out_of_reach(error, address) from error
         else:
@@ -74,7 +76,7 @@ class TrioDialer:
             if self._config.uds is not None:
                 connection = await self._connect_unix(self._config.uds)
             else:
-                connection = await self._connect(address)
+                connection = await self._connect(address, guide)
         try:
             last = await _converse(connection, preparing(address, encryption, way))
             listener = make_listener()
@@ -109,14 +111,16 @@ class TrioDialer:
         except TransportFailure as error:
             raise out_of_reach(error, address) from error
 
-    async def _connect(self, address: Address) -> socket.socket:
+    async def _connect(self, address: Address, guide: Guide) -> socket.socket:
         check_port(address)
-        tried = candidates(address, await self._resolve(address), self._connector)
+        tried = candidates(address, await self._resolve(address), self._connector, guide)
         try:
-            return await first_to_connect(tried, self._tcp)
+            connection = await first_to_connect(tried, self._tcp)
         except ExceptionGroup as group:
             cause = group.exceptions[0] if len(group.exceptions) == 1 else group
             raise refused(all_refused(address, tried, group.exceptions)) from cause
+        guide.arrived(address, tried, connection)
+        return connection
 
     async def _connect_unix(self, path: str) -> socket.socket:
         try:

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
-from pool_manager.runtimes.racing import STAGGER, AddressInfo
+from pool_manager.core.endpoints import AddressInfo
+from pool_manager.runtimes.racing import STAGGER
 
 
 async def first_to_connect(
