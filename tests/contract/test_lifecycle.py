@@ -486,11 +486,11 @@ def test_closing_refuses_those_who_wait(counting_server: CountingServer) -> None
 
 
 def test_lingering_takes_one_timer(counting_server: CountingServer) -> None:
-    """Many leases given back one after another leave one thread that waits, not one each."""
+    """Many leases given back one after another leave one thread that waits, and one that keeps time."""
     before = threading.active_count()
     with PoolManager(limits=Limits(linger=0.1)) as manager:
         for _ in range(50):
             with manager.client() as client:
                 client.get(counting_server.url)
-        assert threading.active_count() <= before + 1
+        assert threading.active_count() <= before + 2
         counting_server.wait_for(lambda server: server.open_connections() == 0)

@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import httpx
-import httpx2
 import pytest
-import uvloop
 
-from tests.support.worlds import World
-
-WORLDS: dict[str, tuple[Any, ...]] = {
-    "httpx-asyncio": (httpx, asyncio.run),
-    "httpx-uvloop": (httpx, uvloop.run),
-    "httpx2-asyncio": (httpx2, asyncio.run),
-    "httpx2-uvloop": (httpx2, uvloop.run),
-    "httpx-threads": (httpx, asyncio.run, True),
-    "httpx2-threads": (httpx2, asyncio.run, True),
-    "httpx-trio": (httpx, asyncio.run, False, True),
-    "httpx2-trio": (httpx2, asyncio.run, False, True),
-}
+from tests.support.worlds import WORLDS, World
 
 
 @pytest.fixture(params=WORLDS)

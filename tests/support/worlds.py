@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import attrs
+import httpx
+import httpx2
 import trio
 import trio.testing
+import uvloop
 
 from pool_manager import Limits, PoolConfig, PoolManager, PoolStats
 from pool_manager.runtimes.on_threads import wires
@@ -154,3 +157,15 @@ async def cancel(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled(), task
+
+
+WORLDS: dict[str, tuple[Any, ...]] = {
+    "httpx-asyncio": (httpx, asyncio.run),
+    "httpx-uvloop": (httpx, uvloop.run),
+    "httpx2-asyncio": (httpx2, asyncio.run),
+    "httpx2-uvloop": (httpx2, uvloop.run),
+    "httpx-threads": (httpx, asyncio.run, True),
+    "httpx2-threads": (httpx2, asyncio.run, True),
+    "httpx-trio": (httpx, asyncio.run, False, True),
+    "httpx2-trio": (httpx2, asyncio.run, False, True),
+}

@@ -10,6 +10,7 @@ their own, connections are closed.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import random
 import sys
@@ -44,6 +45,7 @@ from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.http1 import Http1Carrier
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
 from pool_manager.runtimes.on_threads.jobs import work_off
+from pool_manager.runtimes.on_threads.timekeeping import Timekeeper
 from pool_manager.runtimes.on_threads.tracing import Tracer
 from pool_manager.runtimes.on_threads.upgraded import UpgradedStream
 from pool_manager.runtimes.on_threads.uploading import upload
@@ -88,6 +90,7 @@ class ThreadsEngine:
         self._carriers: dict[Carrier, None] = {}  # whose sockets are open
         self._queue: dict[Waiter, None] = {}  # who waits for a connection
         self._keeper: Waiter | None = None  # who of them does what is due meanwhile
+        self._timekeeper = Timekeeper(self._ring, self.now)  # who does it where nobody waits
 
     now = staticmethod(clock)
 
@@ -352,6 +355,16 @@ class ThreadsEngine:
                     raise
             if self._late:
                 work_off(self._late)
+            if book is not None and book.deadlines.next < self._timekeeper.looks:
+                self._timekeeper.hurry()
+
+    def _ring(self) -> float:
+        """Do what is due; tell when the next is, infinity if nothing is left."""
+        now = self.now()
+        if now >= self._book.deadlines.next:
+            self.tell(self._book, Scheduler.tick, now)
+        deadlines = self._book.deadlines
+        return deadlines.next if len(deadlines) else math.inf
 
     def _start_over(self, book: Scheduler) -> list[Effect]:
         """Give up a scheduler; who waits will ask the next one, and what is out on its connections fails."""
@@ -477,6 +490,7 @@ class ThreadsEngine:
     def close(self) -> None:
         """Close every connection; requests still out fail. Safe to repeat."""
         self.tell(self._book, Scheduler.close, self.now())
+        self._timekeeper.stop()
 
     def abandon(self) -> None:
         """As `close`: threads need no loop for it."""
