@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections import OrderedDict
@@ -166,6 +167,7 @@ class Pool:
         self.times_unheld = 0
         self.lingers = False
         self.closed = False
+        self.is_outdated = False  # it was to be reset, and has not come to it
         self._engine: Engine | AsyncEngine | None = None
 
     @property
@@ -214,6 +216,23 @@ class Pool:
             self._engine.close()
         elif self._engine is not None:
             self._engine.abandon()
+
+    def reset(self) -> None:
+        """
+        Have no connection that is there used again. From any thread, and from a signal handler.
+
+        In a loop it is done in a turn of its own, or before the next request.
+        """
+        if self._engine is not None:
+            self.is_outdated = True
+            with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
+                self.runtime.call_soon(self.catch_up)
+
+    def catch_up(self) -> None:
+        """Do what `reset` asked for, if that was not done yet."""
+        if self.is_outdated and self._engine is not None:
+            self.is_outdated = False
+            self._engine.reset()
 
     def engine_stats(self) -> EngineStats:
         """Tell how its connections stand now; not to be asked under the registry's lock."""

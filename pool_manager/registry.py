@@ -223,9 +223,7 @@ class Registry:
     def retire(self) -> None:
         """Close connections that are idle, and the others once they are."""
         for pool in self.guard.move(self.holdings.all_pools):
-            if pool.engine is not None:
-                with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
-                    pool.runtime.call_soon(pool.engine.reset)
+            pool.reset()
 
     def stats(self) -> ManagerStats:
         """How things stand now."""

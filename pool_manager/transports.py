@@ -268,6 +268,8 @@ class PoolTransport:
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
+            if exchange.pool.is_outdated:
+                exchange.pool.catch_up()
             neutral = self.face.neutral(request, exchange, lane)
             if retried is not None:
                 exchange.retried(neutral, retried)

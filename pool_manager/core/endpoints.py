@@ -158,7 +158,7 @@ class Endpoints:
         Gives the connections whose addresses have left, now that there is another way.
         """
         known = self._names.get(name)
-        addresses = [info[4] for info in tried]
+        addresses: list[Hashable] = [info[4] for info in tried]
         if known is None or dial.phase is not Phase.DIALING or address not in addresses:
             return []
         for useless in addresses[: addresses.index(address)]:

@@ -92,8 +92,16 @@ class Guide:
             self.reached((address.host, address.port), tried, connection.getpeername())
 
 
+def _as_found(_: Hashable, found: Sequence[AddressInfo]) -> Sequence[AddressInfo]:
+    return interleaved(found)
+
+
+def _to_nobody(_: Hashable, __: Sequence[AddressInfo], ___: Hashable) -> None:
+    pass
+
+
 # For a dial that is in nobody's book.
-UNGUIDED: Final = Guide(lambda _, found: interleaved(found), lambda *_: None)
+UNGUIDED: Final = Guide(_as_found, _to_nobody)
 
 
 def candidates(

@@ -61,19 +61,29 @@ class ScriptedServer(ABC, Generic[P]):
 
         certificates: If given, it speaks TLS.
 
+        host: The address that it listens on.
+
+        port: The port; 0 for any.
+
     Attributes:
         url: "http://127.0.0.1:PORT", or "https://localhost:PORT".
     """
 
     ALPN: tuple[str, ...] = ()
 
-    def __init__(self, *stories: Callable[[P], None], certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        *stories: Callable[[P], None],
+        certificates: Certificates | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
         self._stories = list(stories)
         self.certificates = certificates
         self._context = None if certificates is None else certificates.server_context()
         if self._context is not None:
             self._context.set_alpn_protocols(list(self.ALPN))
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server((host, port), backlog=1024)
         self._listener.settimeout(0)
         self._stopping, self._waker = socket.socketpair()
         self._accepting = threading.Lock()  # held from the accept until the connection is in `peers`
@@ -82,7 +92,7 @@ class ScriptedServer(ABC, Generic[P]):
         self._requests: list[Request] = []
         self._peers: list[P] = []
         self.port: int = self._listener.getsockname()[1]
-        plain, encrypted = f"http://127.0.0.1:{self.port}", f"https://localhost:{self.port}"
+        plain, encrypted = f"http://{host}:{self.port}", f"https://localhost:{self.port}"
         self.url = plain if certificates is None else encrypted
         self._acceptor = threading.Thread(target=self._accept_all, name="scripted-server", daemon=True)
         self._acceptor.start()
