@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, Final, Self, cast
 
@@ -83,7 +83,7 @@ def library_of_client(client: Any) -> ModuleType:
 def differences(client: Any, config: PoolConfig) -> list[str]:
     """What of the client's connection settings *config* would change, as far as can be seen."""
     library = library_of_client(client)
-    pool = _innermost(client, library).found._pool
+    pool = _pool_of(client, library)
     found: list[str] = []
     if pool._ssl_context is not None:
         found += _tls_differences(pool._ssl_context, _default_context(library))
@@ -95,7 +95,26 @@ def differences(client: Any, config: PoolConfig) -> list[str]:
     for name in ("uds", "local_address"):
         if getattr(pool, f"_{name}", None) is not None:
             found.append(f"it has {name}={getattr(pool, f'_{name}')!r}")
+    if config.http1 and not pool._http1:
+        found.append("it has http1=False")
+    found += [f"it has a socket option: {option}" for option in _other_options(pool._socket_options)]
     return found
+
+
+def retries_of(client: Any) -> int:
+    """Give how often the client's transport tries again to connect."""
+    return int(_pool_of(client, library_of_client(client))._retries)
+
+
+def _pool_of(client: Any, library: ModuleType) -> Any:
+    """Give what the innermost transport keeps its connections in, and its settings."""
+    return _innermost(client, library).found._pool
+
+
+def _other_options(options: Iterable[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
+    """Give those that do not just keep connections alive, as ours are."""
+    keepalive = {option[:2] for option in PoolConfig().socket_options}
+    return [option for option in options or () if option[:2] not in keepalive]
 
 
 def _mount_differences(client: Any, library: ModuleType) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pool_manager.config import Limits, PoolConfig
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy, caller
 from pool_manager.libraries import library_of
-from pool_manager.policies import Retries
+from pool_manager.policies import Reconnects, Retries
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Registry
 from pool_manager.retrying import Retrier
@@ -53,7 +53,7 @@ class Terms:
 
         config: How to connect; None for the manager's way.
 
-        retries: When to send its requests again; None for not at all.
+        retries: When to send its requests again; a number as httpx's transports take it; None for never.
 
         installed: Whether its client knows nothing of pools: see `Tenant`.
 
@@ -65,7 +65,7 @@ class Terms:
     lane: str | None = None
     shared: bool = True
     config: PoolConfig | None = None
-    retries: Retries | None = None
+    retries: Retries | int | None = None
     installed: bool = False
     closes: bool = True
 
@@ -194,9 +194,19 @@ class Maker:
 
 
 def retrier_of(retries: object) -> Retrier | None:
-    """Give what sends requests again as *retries* says; raises `ConfigError` if it is no `Retries`."""
+    """
+    Give what sends requests again as *retries* says; a number means what it means to httpx's transports.
+
+    Raises:
+        ConfigError: It is neither a `Retries` nor a whole number.
+    """
+    if type(retries) is int and retries >= 0:
+        return Retrier(Reconnects.of(retries)) if retries else None
     if retries is not None and not isinstance(retries, Retries):
-        raise ConfigError(f"retries must be a pool_manager.Retries, not {retries!r}")
+        raise ConfigError(
+            "retries must be a pool_manager.Retries, or how often a connection is tried for again"
+            f" (a whole number, 0 or more), not {retries!r}"
+        )
     return None if retries is None else Retrier(retries)
 
 

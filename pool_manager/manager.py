@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 import httpx
 
 from pool_manager.adapting import make_pooled
-from pool_manager.attaching import Attachment, differences, library_of_client
+from pool_manager.attaching import Attachment, differences, library_of_client, retries_of
 from pool_manager.config import Lane, Limits, PoolConfig
 from pool_manager.errors import ConfigError
 from pool_manager.inspecting import Inspected
 from pool_manager.installing import Installation, install
 from pool_manager.leases import Lease, caller
 from pool_manager.libraries import library_of
-from pool_manager.making import Maker, Terms, face_of_module, name_of
+from pool_manager.making import Maker, Terms, face_of_module, name_of, retrier_of
 from pool_manager.policies import Retries
 from pool_manager.registry import Registry
 from pool_manager.transports import face_of
@@ -138,7 +138,8 @@ class PoolManager(Inspected):
                 go into the pool's config instead (what a subclass says of them in its own
                 `__init__` is not seen, as beside any transport: say it here); `limits` gives it
                 a pool that is shared only with clients of equal limits, and `retries`, a
-                `Retries`, has failed requests sent again.
+                `Retries`, has failed requests sent again. A number, as httpx's own transports
+                take it, is how often a connection is tried for again.
 
         Raises:
             ConfigError: The factory is no client of either library, or a setting cannot be used.
@@ -222,7 +223,7 @@ class PoolManager(Inspected):
         lane: str | None = None,
         shared: bool = True,
         config: PoolConfig | None = None,
-        retries: Retries | None = None,
+        retries: Retries | int | None = None,
     ) -> Lease:
         """
         Take a lease: a context manager, and a maker of clients that live as long as it does.
@@ -236,7 +237,7 @@ class PoolManager(Inspected):
 
             config: As for `client`.
 
-            retries: When to send requests of its clients again; not at all if None.
+            retries: When to send requests of its clients again, as for `client`; not at all if None.
 
         Raises:
             ConfigError: A setting cannot be used.
@@ -274,7 +275,8 @@ class PoolManager(Inspected):
         """
         Put a client that exists on the pool; give it back.
 
-        Its HTTP version and TLS are the pool's from now on. What wraps its transport stays.
+        Its HTTP version and TLS are the pool's from now on. What wraps its transport stays, and so do the
+        `retries` of that.
 
         Args:
             client: An httpx or httpx2 client, sync or async.
@@ -283,7 +285,8 @@ class PoolManager(Inspected):
 
         Raises:
             ConfigError: It is no such client, is closed or attached already, or its settings
-                differ (verification, CAs, TLS versions, proxy, mounts) and *config* is None.
+                differ (verification, CAs, TLS versions, proxy, mounts, http1, uds, local_address,
+                socket options other than keepalive) and *config* is None.
         """
         face = face_of(library_of_client(client))
         if config is None and (found := differences(client, self._maker.config)):
@@ -292,7 +295,8 @@ class PoolManager(Inspected):
             )
         tenancy = self._maker.take(Terms(name=name_of(type(client)), config=config), reopens=True)
         try:
-            pooled = self._maker.transport(face, tenancy, tenancy.share, owns=True)
+            retrier = retrier_of(retries_of(client))
+            pooled = self._maker.transport(face, tenancy, tenancy.share, owns=True, retrier=retrier)
             self._attached[client] = Attachment.make(client, pooled)
         except BaseException:
             tenancy.close()

@@ -149,3 +149,24 @@ class Retries:
     max_retry_after: float = attrs.field(default=60.0, validator=_finite)
     timeout: float = attrs.field(default=120.0, validator=checks.seconds)
     budget: float = attrs.field(default=0.2, validator=_share)
+
+
+@attrs.frozen(kw_only=True)
+class Reconnects(Retries):
+    """
+    What ``retries=3`` asks for, as httpx's own transports take it.
+
+    A connection is tried for again, whatever is asked, where there was none: at once, then after 0.5, 1,
+    2 ... seconds. No jitter, no budget, no limit of time: all of it as there.
+    """
+
+    @classmethod
+    def of(cls, retries: int) -> Reconnects:
+        """Ask for so many attempts after the first."""
+        return cls(
+            attempts=retries + 1,
+            statuses=frozenset(),
+            errors=frozenset({"ConnectError", "ConnectTimeout"}),
+            budget=math.inf,
+            timeout=math.inf,
+        )

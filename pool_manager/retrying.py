@@ -16,10 +16,10 @@ import attrs
 from pool_manager import log, riding
 from pool_manager.core.redacting import described, redacted, secrets_of
 from pool_manager.core.replay import IDEMPOTENCY_KEY
-from pool_manager.core.retrying import Attempts, Budgets, Outcome, retry_after
+from pool_manager.core.retrying import Attempts, Budgets, Outcome, Reconnecting, retry_after
 from pool_manager.errors import PoolError
 from pool_manager.libraries import kind_of
-from pool_manager.policies import Retries
+from pool_manager.policies import Reconnects, Retries
 from pool_manager.runtimes.clock import CLOCK, Clock
 
 
@@ -91,7 +91,8 @@ class _Turn:
         url, now = request.url, retrier.clock.now()
         self._origin = (url.scheme, url.host, url.port)
         self.cause: str | None = None  # why it is sent again: a status, or the name of an error
-        self._attempts = Attempts(
+        kind = Reconnecting if isinstance(retrier.policy, Reconnects) else Attempts
+        self._attempts = kind(
             policy=retrier.policy,
             safe=request.method.upper() in retrier.policy.methods or IDEMPOTENCY_KEY in request.headers,
             repeatable=_has_whole_body(request),

@@ -162,6 +162,18 @@ class Attempts:
         return max(pause, min(asked * rng.uniform(1, _SPREAD), policy.max_retry_after))
 
 
+class Reconnecting(Attempts):
+    """Those of a request whose client asked for `Reconnects`: nothing of it was sent before."""
+
+    def _is_worth_it(self, outcome: Outcome) -> bool:
+        return self.sent < self.policy.attempts and outcome.error in _UNSENT
+
+    def _pause(self, asked: float | None, rng: Random) -> float:  # noqa: ARG002 - there is no answer, and no chance
+        if self.sent == 1:
+            return 0.0
+        return self.policy.initial * 2.0 ** min(self.sent - 2, _MOST_DOUBLINGS)
+
+
 def retry_after(value: str | None, date: str | None, wall: float) -> float | None:
     """
     Read Retry-After (RFC 9110, 10.2.3): seconds or a date. What cannot be read is as if it were not there.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
@@ -231,6 +232,8 @@ DIFFERENCES: Final[list[tuple[str, Make]]] = [
     ("mounts", lambda *_: {"mounts": {"all://a.example": None}}),
     ("uds", _transport(uds="/run/x.sock")),
     ("local_address", _transport(local_address="127.0.0.1")),
+    ("http1=False", _transport(http1=False, http2=True)),
+    ("socket option: .*65536", _transport(socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)])),
 ]
 
 
@@ -264,6 +267,13 @@ def test_defaults_are_no_difference(
         monkeypatch.setenv("SSL_CERT_FILE", value if kwargs.get("trust_env", True) else "")
         with library.Client(**kwargs) as client:
             manager.detach(manager.attach(client))
+
+
+def test_keepalive_is_no_difference(library: ModuleType, manager: PoolManager) -> None:
+    """Connections of the pool are probed, too: what SDKs ask for so is no reason to refuse them."""
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 5)]
+    with library.Client(transport=library.HTTPTransport(socket_options=options)) as client:
+        manager.detach(manager.attach(client))
 
 
 def test_proxies_of_the_environment_are_kept(

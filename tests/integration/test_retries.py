@@ -93,7 +93,7 @@ def test_a_client_can_do_without_its_leases_retries(
         assert client.get("/").status_code == 503
 
 
-@pytest.mark.parametrize("bad", [3, True, {"attempts": 3}])
+@pytest.mark.parametrize("bad", [-1, 1.5, "3", True, {"attempts": 3}])
 def test_what_is_no_retries_is_refused(manager: PoolManager, bad: Any) -> None:
     """It is a `ConfigError`, and no lease is left."""
     with manager:
