@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, Self, TypeAlias, cast
 
 from pool_manager import losses
 from pool_manager.core.messages import AsyncBody, Body, Request, TransportFailure
@@ -86,13 +86,11 @@ class AsyncStream(OpenAnswer):
 
     _body: AsyncBody
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._body:
-                yield part
-        except TransportFailure as error:
-            raised = self._failure(error, self._exchange.pool, self._request)
-            raise raised from raised.__cause__
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Parts(self._body, self._error)
+
+    def _error(self, error: TransportFailure) -> Exception:
+        return self._failure(error, self._exchange.pool, self._request)
 
     async def aclose(self) -> None:
         """Give the connection back."""
@@ -103,6 +101,25 @@ class AsyncStream(OpenAnswer):
             await self._body.aclose()
         finally:
             self._exchange.end()
+
+
+class _Parts:
+    """The parts of a body, one after another. No generator: one that is left half-way has to be finished."""
+
+    __slots__ = ("_failure", "_parts")
+
+    def __init__(self, body: AsyncBody, failure: Callable[[TransportFailure], Exception]) -> None:
+        self._parts, self._failure = aiter(body), failure
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._parts)
+        except TransportFailure as error:
+            raised = self._failure(error)
+            raise raised from raised.__cause__
 
 
 class _Answer:

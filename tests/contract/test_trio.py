@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
-from collections.abc import AsyncIterator, Iterator
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -14,9 +16,11 @@ import trio.testing
 from trio.testing import MockClock
 
 from pool_manager import Limits, PoolConfig, PoolManager
-from tests.support.counting_server import CountingServer
+from tests.support.counting_server import Answer, CountingServer
+from tests.support.listener import Listener, say_http
 
 PLAIN = PoolConfig(http2=False, trust_env=False)
+CHUNKED = {"host": "127.0.0.1", "transfer-encoding": "chunked"}
 
 
 @pytest.fixture
@@ -76,6 +80,51 @@ def test_a_pool_timeout_goes_by_the_clock_of_the_run(silent: str) -> None:
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=autojump())
+
+
+def test_an_answer_that_is_left_half_way_leaves_no_generator(counting_server: CountingServer) -> None:
+    """Trio warns of those: whoever iterates over a stream of the pool's may break off, and just closes it."""
+    counting_server.respond = lambda _: Answer(body=b"x" * 1_000_000)
+
+    async def main() -> None:
+        async with PoolManager(PLAIN) as manager, manager.transport() as transport:
+            response = await transport.handle_async_request(httpx.Request("GET", counting_server.url))
+            stream: Any = response.stream
+            async for part in stream:
+                assert part
+                break
+            gc.collect()
+            await response.aclose()
+
+    with warnings.catch_warnings(action="error"):
+        trio.run(main)
+
+
+def test_an_upload_that_is_refused_half_way_leaves_no_generator() -> None:
+    """The iterator over a body is closed where the rest is not wanted any more."""
+    ended: list[str] = []
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield b"x" * 100_000
+        finally:
+            ended.append("closed")
+
+    class Body(httpx.AsyncByteStream):
+        def __aiter__(self) -> AsyncIterator[bytes]:
+            return parts()
+
+    async def main() -> None:
+        async with PoolManager(PLAIN) as manager, manager.transport() as transport:
+            url = f"http://127.0.0.1:{server.port}"
+            request = httpx.Request("POST", url, headers=CHUNKED, stream=Body())
+            with contextlib.suppress(httpx.TransportError), trio.fail_after(5):  # the answer, or its RST
+                await (await transport.handle_async_request(request)).aclose()
+            assert ended == ["closed"]
+
+    with Listener(serve=say_http) as server:
+        trio.run(main)
 
 
 def test_an_idle_connection_expires_by_the_clock_of_the_run(counting_server: CountingServer) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 import pytest
@@ -117,9 +117,14 @@ class OnTrio:
     async def request(self, method: str, url: str, **kwargs: Any) -> Any:
         """Send a request, with a body that may be made in the loop."""
         content = kwargs.get("content")
-        if content is not None and hasattr(content, "__aiter__"):
-            kwargs["content"] = self._parts(content)
-        return await self.run(lambda: self._client.request(method, url, **kwargs))
+        if content is None or not hasattr(content, "__aiter__"):
+            return await self.run(lambda: self._client.request(method, url, **kwargs))
+
+        async def asked() -> Any:
+            async with contextlib.aclosing(self._parts(content)) as kwargs["content"]:
+                return await self._client.request(method, url, **kwargs)
+
+        return await self.run(asked)
 
     def __getattr__(self, name: str) -> Any:
         async def call(url: str, **kwargs: Any) -> Any:
@@ -136,7 +141,7 @@ class OnTrio:
         finally:
             await answer.aclose()
 
-    async def _parts(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _parts(self, parts: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         """Give in the run what is made in the loop."""
 
         async def following() -> bytes | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pool_manager.core.messages import Headers, Request, TransportFailure
 from pool_manager.core.origins import Ticket
@@ -166,10 +165,14 @@ class Exchange(Sleeper):
 
     # The body of an answer, as the faces have it
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        seconds = self.request.timeouts.get("read")
-        while (part := await self.read(seconds)) is not None:
-            yield part
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await self.read(self.request.timeouts.get("read"))
+        if part is None:
+            raise StopAsyncIteration
+        return part
 
     async def aclose(self) -> None:
         """Give the connection back. Nothing is awaited: nothing can cancel it."""

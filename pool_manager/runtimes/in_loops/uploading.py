@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import Final
 
 from pool_manager.core.leftovers import refuses_the_rest
@@ -28,9 +28,7 @@ async def upload(exchange: Exchange) -> None:
     if isinstance(body, bytes):
         await way.send(body)
     elif isinstance(body, AsyncIterable):  # of what can be iterated both ways, one may be a stub: a wrapper's
-        async for part in body:
-            if not await way.send(part):
-                break
+        await _send_parts(aiter(body), way)
     else:
         for part in body:
             if not await way.send(part):
@@ -39,6 +37,17 @@ async def upload(exchange: Exchange) -> None:
         await exchange.wait_to_write()  # what a transport holds on to is not sent
     if exchange.carrier.has_all_of(exchange) or not is_needless(exchange):
         exchange.carrier.end_request(exchange)
+
+
+async def _send_parts(parts: AsyncIterator[bytes], way: _Way) -> None:
+    """Send what *parts* gives; one that is left half-way is closed, and not left to the collector."""
+    try:
+        async for part in parts:
+            if not await way.send(part):
+                break
+    finally:
+        if isinstance(parts, AsyncGenerator):
+            await parts.aclose()
 
 
 def is_needless(exchange: Exchange) -> bool:
