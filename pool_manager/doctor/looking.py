@@ -82,10 +82,14 @@ def _short(text: str) -> str:
 
 def _look_here(names: Sequence[str]) -> Look:
     found = adapters()  # first, since what is imported next may do anything
-    try:
-        modules = [importlib.import_module(name) for name in names]
-    except BaseException as error:  # noqa: BLE001 - an SDK may raise what it likes, SystemExit included
-        return Look(failure=_short(f"{type(error).__name__}: {error}"))
+    modules, failure = list[ModuleType](), None
+    for one in names:
+        try:
+            modules.append(importlib.import_module(one))
+        except BaseException as error:  # noqa: BLE001 - an SDK may raise what it likes, SystemExit included
+            failure = _short(f"{type(error).__name__}: {error}")
+    if not modules and failure is not None:  # of several, one may want what an extra brings
+        return Look(failure=failure)
     for name, adapter in found:
         if classes := sorted({found for module in modules for found in _served(module, adapter)}):
             return Look(adapter=name, classes=tuple(classes))

@@ -61,6 +61,7 @@ FAKES: Mapping[str, tuple[Sequence[str], str]] = {
     "acme-broken": (["httpx"], "raise ValueError('no key in the environment')"),
     "acme-leaves": (["httpx"], "raise SystemExit(3)"),
     "acme-dies": (["httpx"], "import os; os._exit(7)"),
+    "acme-partly": (["httpx"], "class Partly: pass"),
     "acme-quiet": (["attrs"], ""),
     "acme-takes": (["httpx"], TAKES),
     "acme-can": (["requests", "httpx; extra == 'async'"], "def late():\n    import httpx2\n"),
@@ -80,7 +81,9 @@ def fakes(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{module}.py").write_text(text)
         needs = "".join(f"Requires-Dist: {one}\n" for one in requires)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{needs}")
-        (info / "RECORD").write_text(f"{module}.py,,\n{info.name}/METADATA,,\n")
+        more = "acme_extra.py,,\n" if name == "acme-partly" else ""
+        (info / "RECORD").write_text(f"{more}{module}.py,,\n{info.name}/METADATA,,\n")
+    (folder / "acme_extra.py").write_text("import what_an_extra_brings")
     return folder
 
 
@@ -140,6 +143,7 @@ def test_what_misbehaves_is_a_row(fakes: Path) -> None:
         "acme-around": ("by hand", "through acme-ai: pool that"),
         "acme-broken": ("fails", "cannot be imported: ValueError: no key in the environment"),
         "acme-leaves": ("fails", "cannot be imported: SystemExit: 3"),
+        "acme-partly": ("by hand", BY_HAND),
         "acme-dies": ("fails", "cannot be imported: its import ends Python with exit status 7"),
     }  # fmt: skip
 

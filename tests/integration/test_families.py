@@ -271,6 +271,7 @@ def test_what_an_sdk_of_speakeasys_shares_is_no_sdk() -> None:
         (Closed, r"manager\.client\(.*manager\.attach\(.*manager\.install\("),
         (Plain, r"Plain\(httpx_client=manager\.client\(httpx\.AsyncClient\), \.\.\.\)"),
         (SyncClientWrapper, r"SyncClientWrapper\(httpx_client=manager\.client\(httpx\.Client\), \.\.\.\)"),
+        (SDKConfiguration, r"manager\.client\("),
         (Transported, r"Transported\(transport=manager\.transport\(httpx2\), \.\.\.\)"),
         (httpx2.AsyncClient, r"manager\.client\(AsyncClient, \.\.\.\)"),
         (inspect.Signature.empty, r"manager\.attach\("),
