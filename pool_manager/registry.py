@@ -150,12 +150,17 @@ class Registry:
         if self._deferred or (self.holdings.overdue.next != math.inf and self.holdings.is_overdue()):
             self.sweep()
         pool, first = self.guard.move(self._begin, tenant, share, loop)
-        if first:
-            self.sweep()  # it may be the first one on its loop, and other loops be over
-            _log.info("%s: %s pool opened", self.name, pool.runtime.name)
-        if loop is not None and pool.home.watch is None:
-            pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
-        return Exchange(pool, tenant, self, self.guard)
+        exchange = Exchange(pool, tenant, self, self.guard)
+        try:
+            if first:
+                self.sweep()  # it may be the first one on its loop, and other loops be over
+                _log.info("%s: %s pool opened", self.name, pool.runtime.name)
+            if loop is not None and pool.home.watch is None:
+                pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
+        except BaseException:  # an interrupt may strike there
+            exchange.end(failed=True)
+            raise
+        return exchange
 
     def _begin(self, tenant: Tenant, share: Share, loop: object | None) -> tuple[Pool, bool]:
         pool = self.holdings.find(tenant, share, loop)
