@@ -5,7 +5,8 @@ The native engine on threads: I/O and waiting, and no decision.
     waiting.py     a thread that sleeps until somebody wakes it
     exchanges.py   one request on one connection: what came, what is awaited
     carriers.py    what connections of both versions share; http1.py and http2.py are the two
-    steps.py       how the threads on an HTTP/2 connection change it; hearing.py: what its server says
+    steps.py       how the threads on an HTTP/2 connection change it; hearing.py: what its server says;
+                   sending.py: how they send, and how it ends
     timekeeping.py what falls due while nobody is there
     leading.py     which thread on an HTTP/2 connection reads for all
     wires.py       a socket, with TLS or without; waiting for it

@@ -16,7 +16,6 @@ Rule 5: whoever comes to wait on a connection that is lost learns so, whatever b
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import time
 from _thread import get_ident
@@ -29,8 +28,8 @@ from pool_manager.core.scheduler import Scheduler
 from pool_manager.guarding import struck
 from pool_manager.runtimes.on_threads.carriers import Owner, broken, closed
 from pool_manager.runtimes.on_threads.exchanges import Exchange
-from pool_manager.runtimes.on_threads.hearing import Hearing
 from pool_manager.runtimes.on_threads.leading import Readers, Role
+from pool_manager.runtimes.on_threads.sending import Sending
 from pool_manager.runtimes.on_threads.wires import READABLE, WRITABLE, Wire, takes_signals
 
 P = ParamSpec("P")
@@ -43,18 +42,15 @@ JOINED: Final = 64 * 1024
 SLICE: Final = 1.0
 
 
-class Http2Carrier(Hearing):
+class Http2Carrier(Sending):
     """One HTTP/2 connection."""
 
     http_version = b"HTTP/2"
 
     def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
         super().__init__(owner, book, connection, wire)
-        self._sender = 0  # the thread that sends just now
-        self._out: bytes | memoryview = b""  # what the socket has not taken
-        self._is_mute = False  # nothing can be sent any more
         self.http.initiate()
-        self._flush()
+        self.flush()
 
     @property
     def is_usable(self) -> bool:
@@ -68,7 +64,7 @@ class Http2Carrier(Hearing):
         if self.readers.leader is None and not (self.exchanges or self.is_lost):
             self._read_as(object(), 0.0)
             self._await_answer()
-            self._flush()
+            self.flush()
         if self.is_usable and self.connection.phase is Phase.OPEN:
             return True
         self.owner.tell(self.book, Scheduler.drain, self.connection, self.owner.now())
@@ -94,7 +90,7 @@ class Http2Carrier(Hearing):
 
     def begin(self, exchange: Exchange) -> None:
         """Start a stream; a body that is short goes along."""
-        if get_ident() in (self._sender, self.readers.leader_thread):  # it would wait for itself
+        if get_ident() in (self.sender, self.readers.leader_thread):  # it would wait for itself
             raise struck()
         exchange.start(self)
         try:
@@ -103,22 +99,22 @@ class Http2Carrier(Hearing):
         except TransportFailure:
             exchange.start(None)
             raise
-        self._flush()
+        self.flush()
 
     def send(self, exchange: Exchange, data: memoryview) -> int:
         """Write as much as both windows allow, once the socket has taken what was written before."""
-        if exchange.is_over or self._is_mute:
+        if exchange.is_over or self.is_mute:
             return len(data)
-        if self._out:
+        if self.out:
             exchange.news = True  # by the time it waits, the socket may have taken all
             return 0
         taken = self.step(self.http.send_body, exchange.stream, data)
-        self._flush()
+        self.flush()
         return taken
 
     def wait_to_send(self, exchange: Exchange, seconds: float | None) -> bool:
         """Wait until a window opens or the socket takes more; something else may have come instead."""
-        if not self._out:
+        if not self.out:
             return self.pull(exchange, seconds)
         leads = self.step(self._begin_to_poll, exchange)
         try:
@@ -129,7 +125,7 @@ class Http2Carrier(Hearing):
                 self._read(0.0)
         finally:
             self.step(self._end_to_poll, exchange, leads=leads)
-        self._flush()
+        self.flush()
         if seconds is None or seconds > SLICE:
             return bool(happened) or self.wait_to_send(exchange, None if seconds is None else seconds - SLICE)
         return bool(happened)
@@ -142,12 +138,12 @@ class Http2Carrier(Hearing):
     def end_request(self, exchange: Exchange) -> None:
         """End the body."""
         self.step(self._end_request, exchange)
-        self._flush()
+        self.flush()
 
     def consumed(self, exchange: Exchange, size: int) -> None:
         """Open the window of the stream by what the caller took."""
         self.step(self.http.credit, exchange.stream, size)
-        self._flush()
+        self.flush()
 
     def pull(self, exchange: Exchange, seconds: float | None) -> bool:
         """Wait until something has come for *exchange*: lead, or sleep while somebody else does."""
@@ -178,7 +174,7 @@ class Http2Carrier(Hearing):
             return
         self.step(self._let_go, exchange)
         self.owner.leave(exchange)
-        self._flush()
+        self.flush()
 
     def suspect(self) -> None:
         """Ask whether anybody is there (rule 14): one request waited in vain, and others may."""
@@ -194,9 +190,9 @@ class Http2Carrier(Hearing):
     def disown(self) -> None:
         """Let the socket go."""
         self.forget_lock()
-        self.is_lost = self._is_mute = True
+        self.is_lost = self.is_mute = True
         self.exchanges.clear()
-        self.readers, self._sender = Readers(), 0
+        self.readers, self.sender = Readers(), 0
         self.wire.park()
 
     # Steps
@@ -260,12 +256,12 @@ class Http2Carrier(Hearing):
     def _resign(self, somebody: object) -> None:
         """Lead no more, and wait no more; somebody else leads."""
         self.readers.resign(somebody)
-        self._close_if_unused()
+        self.close_if_unused()
 
     def _quit(self, somebody: object) -> None:
         """Lead and wait no more, whatever was begun: an interrupt may have struck where that was to end."""
         self.readers.quit(somebody)
-        self._close_if_unused()
+        self.close_if_unused()
 
     def _begin_to_poll(self, exchange: Exchange) -> bool:
         return self.readers.poll(exchange)
@@ -274,107 +270,18 @@ class Http2Carrier(Hearing):
         self.readers.poll_no_more()
         if leads:
             self.readers.resign(exchange)
-        self._close_if_unused()
+        self.close_if_unused()
 
     def _shut(self) -> None:
         if self.is_lost:
             return
         self.is_lost = True
-        if self._is_used:
+        if self.is_used:
             self.wire.cut()
         else:
             self.http.close()
             self.reports.append(functools.partial(self.part, b"".join(self.http.data_to_send())))
         self.fail_all(closed())
-
-    # What follows from steps
-
-    @property
-    def _is_used(self) -> bool:
-        """A thread is in the middle of a call on the socket: its number must not become somebody else's."""
-        return self.readers.are_there or self._sender != 0
-
-    def _close_if_unused(self) -> None:
-        if self.is_lost and not self._is_used:
-            self.reports.append(self.part)
-
-    def give_up(self, failure: TransportFailure) -> None:
-        """The connection cannot go on."""
-        if not self.is_lost:
-            self._lose(failure)
-
-    def give_up_interrupted(self) -> None:
-        """
-        This thread was interrupted in a step, or while it sent or read: it does no more on the socket.
-
-        It may have been about to give the connection up, or to close it: that is done from its beginning.
-        """
-        self.readers.quit(None)
-        if self._sender == get_ident():
-            self._sender = 0
-        self._lose(TransportFailure("ReadError", "a thread was interrupted on the connection"))
-
-    def _lose(self, failure: TransportFailure) -> None:
-        self.is_lost = True
-        self.tell(Scheduler.lost)
-        self.fail_all(failure)
-        if self._is_used:
-            self.wire.cut()
-        self._close_if_unused()
-
-    # Writing
-
-    def _flush(self) -> None:
-        """Send what is to be sent, of all threads, as far as the socket takes it."""
-        try:
-            while self._has_to_send and self._send_once():
-                pass
-        except BaseException:
-            if self._sender == get_ident():  # nobody knows how much was sent
-                self.step(self.give_up_interrupted)
-            elif self._has_to_send:  # others may have left theirs to this thread
-                self._flush()
-            raise
-
-    @property
-    def _has_to_send(self) -> bool:
-        return (bool(self._out) or self.http.has_data_to_send) and not self._sender
-
-    def _send_once(self) -> bool:
-        """Send what there is; False if there is no use in going on."""
-        data = self.step(self._begin_to_send)
-        if not data:
-            return False
-        sent = self._send(data)
-        self.step(self._sent, sent)
-        return sent == len(data)
-
-    def _begin_to_send(self) -> bytes | memoryview:
-        if self._sender:
-            return b""
-        if self._is_mute or self.is_lost:
-            self.http.data_to_send()
-            self._out = b""
-        elif self.http.has_data_to_send:
-            buffers = self.http.data_to_send()
-            encoded = self.wire.encode(buffers[0] if len(buffers) == 1 else b"".join(buffers))
-            self._out = b"".join((self._out, encoded)) if self._out else encoded
-        if self._out:
-            self._sender = get_ident()
-        return self._out
-
-    def _send(self, data: bytes | memoryview) -> int:
-        try:
-            return self.wire.send_now(data)
-        except OSError:
-            # Whoever reads will hear why, and perhaps an answer before.
-            self._is_mute = True
-            return len(data)
-
-    def _sent(self, size: int) -> None:
-        self._sender = 0
-        self._out = memoryview(self._out)[size:] if size < len(self._out) else b""
-        self._close_if_unused()
 
     # Reading: whoever leads
 
@@ -397,21 +304,21 @@ class Http2Carrier(Hearing):
                 raise
         elif seconds is None or seconds > 0:
             self.step(self.check_life)
-        self._flush()
+        self.flush()
 
     def _wait_to_read(self, seconds: float | None) -> bool:
         """Wait, where a call that reads must not: tell whether to make that call."""
         if seconds is not None and seconds <= 0:
             return True
         limit = SLICE if seconds is None else min(seconds, SLICE)
-        if self._out and not (self._is_mute or self._sender):  # the socket was full
+        if self.out and not (self.is_mute or self.sender):  # the socket was full
             return bool(self.wire.wait(READABLE | WRITABLE, limit) & READABLE)
         # A short wait; or that of the main thread, which an interrupt may end: not in a call that reads.
         return self._may_read_slowly(seconds) or bool(self.wire.wait(READABLE, limit))
 
     def _may_read_slowly(self, seconds: float | None) -> bool:
         """Tell whether the kernel waits, in the call that reads."""
-        if self._out and not (self._is_mute or self._sender):
+        if self.out and not (self.is_mute or self.sender):
             return False
         return (seconds is None or seconds >= SLICE) and not takes_signals()
 
@@ -440,7 +347,7 @@ class Http2Carrier(Hearing):
                 self.take(event)
             self.hear_life()
             if http.failure is not None:
-                self._say_last_words()
+                self.say_last_words()
                 self.give_up(http.failure)
         if self.wire.ended:
             for event in http.receive_eof():
@@ -448,13 +355,6 @@ class Http2Carrier(Hearing):
             self.give_up(
                 closed() if self.is_lost else TransportFailure("RemoteProtocolError", "Server disconnected")
             )
-
-    def _say_last_words(self) -> None:
-        """Send the GOAWAY that says what was wrong, if the socket takes it at once."""
-        words = self.wire.encode(b"".join(self.http.data_to_send()))
-        if not (self._sender or self._out):
-            with contextlib.suppress(OSError):
-                self.wire.send_now(words)
 
     # Places that are not free yet
 
