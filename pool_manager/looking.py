@@ -15,7 +15,7 @@ def developed(name: str, seen: Seen) -> ManagerStats:
     """Make up the snapshot of the manager called *name*."""
     pools = [holding.pool.stats(holding) for holding in seen.pools]
     ending = [holding.pool.stats(holding) for holding in seen.ending]
-    past = {one.runtime: one for one in seen.past}
+    past: dict[Runtime, Past] = {one.runtime: one for one in seen.past}
     names: dict[Runtime, None] = {pool.runtime: None for pool in (*pools, *ending)}
     runtimes = names | dict.fromkeys(past)
     return ManagerStats(

@@ -12,6 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observa
 from pool_manager.events import ConnectionEvent, Listener, RequestEvent
 from pool_manager.histograms import BOUNDS
 from pool_manager.observe.readings import OF_MANAGERS, OF_ORIGINS, OF_RUNTIMES, Observed, Reading, origins_of
+from pool_manager.records import RequestRecord
 from pool_manager.stats import ManagerStats
 
 __all__ = ["instrument", "name_connection", "name_connection_async"]
@@ -171,7 +172,8 @@ def name_connection(span: _Span, request: object, response: Any) -> None:  # noq
 
         response: What it tells of the answer; its extensions have the record.
     """
-    record = (response.extensions or {}).get("pool_manager")
+    extensions: dict[str, Any] = response.extensions or {}
+    record: RequestRecord | None = extensions.get("pool_manager")
     if record is not None:
         span.set_attribute("pool_manager.connection_id", record.connection_id)
         span.set_attribute("pool_manager.connection_reused", record.reused)

@@ -227,7 +227,7 @@ class Http2Carrier(Sending):
     def _end_request(self, exchange: Exchange) -> None:
         self.uploading.discard(exchange)
         exchange.written = True
-        if not (exchange.is_over or self._is_mute):  # what was "sent" since it is mute is not
+        if not (exchange.is_over or self.is_mute):  # what was "sent" since it is mute is not
             self.http.send_body(exchange.stream, b"", end=True)
 
     def _let_go(self, exchange: Exchange) -> None:
