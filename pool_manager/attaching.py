@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from types import ModuleType
@@ -112,9 +113,10 @@ def _pool_of(client: Any, library: ModuleType) -> Any:
 
 
 def _other_options(options: Iterable[tuple[Any, ...]] | None) -> list[tuple[Any, ...]]:
-    """Give those that do not just keep connections alive, as ours are."""
+    """Give those that the pool's connections do not have anyway: they are kept alive, and send at once."""
     keepalive = {option[:2] for option in PoolConfig().socket_options}
-    return [option for option in options or () if option[:2] not in keepalive]
+    others = [option for option in options or () if option[:2] not in keepalive]
+    return [option for option in others if option != (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 
 
 def _mount_differences(client: Any, library: ModuleType) -> Iterator[str]:

@@ -30,6 +30,9 @@ hypothesis.settings.register_profile("ci", max_examples=1_000, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
+# The names of today's semantic conventions; read once in a process, by whichever test comes first.
+os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
+
 FAILED = pytest.StashKey[bool]()
 
 

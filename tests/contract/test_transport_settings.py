@@ -28,11 +28,15 @@ PLAIN = PoolConfig(trust_env=False)
 
 
 def answer(connection: socket.socket) -> None:
-    """Answer each request: one without a body, in chunks, or with the body that is sent here."""
+    """Answer each request that has come whole: one without a body, in chunks, or with the body sent here."""
     said = b""
     while received := connection.recv(65536):
         said += received
-        if said.endswith((b"\r\n\r\n", b"whole")):
+        head = said.lower()
+        end = (
+            b"0\r\n\r\n" if b"chunked" in head else b"whole" if b"content-length: 5" in head else b"\r\n\r\n"
+        )
+        if said.endswith(end):
             connection.sendall(OK)
             said = b""
 

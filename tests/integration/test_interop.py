@@ -363,7 +363,8 @@ def test_websockets(name: str, stack: Stack, request: pytest.FixtureRequest) -> 
         assert (await client.get("/echo")).status_code == 200
 
     visiting(server, "HTTP/1.1", stack)(main)
-    assert server.seen().connections == 2
+    uncounted = name == "granian"  # it counts a connection by its requests, and what switches is none there
+    assert server.seen().connections == 2 - uncounted
 
 
 # How nginx limits, and says good-bye

@@ -394,9 +394,8 @@ INSTRUMENTORS: Final[dict[Any, Any]] = {httpx: HTTPXClientInstrumentor, httpx2: 
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def spans() -> InMemorySpanExporter:
     """Give what OpenTelemetry notes."""
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "http")
     return InMemorySpanExporter()
 
 

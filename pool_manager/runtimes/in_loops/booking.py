@@ -37,7 +37,7 @@ class Book(Scheduler):
 
 MOVES: Final = (
     *("ask", "leave", "dialed", "dial_failed", "allow", "suspend", "resume"),
-    *("drain", "refused", "lost", "tick", "reset", "close"),
+    *("drain", "refused", "lost", "resolved", "reached", "tick", "reset", "close"),
 )
 
 
