@@ -37,6 +37,16 @@ def test_the_files_it_names_are_there() -> None:
     assert [name for name in named if not (ROOT / "tests" / name).exists()] == []
 
 
+def test_the_pictures_it_shows_are_there() -> None:
+    """The README shows two charts of the benchmarks, and each picture that a page shows is beside it."""
+    pictures = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    shown = [page.parent / name for page in pages for name in pictures.findall(page.read_text())]
+
+    assert ["docs/benchmarks/speed.png", "docs/benchmarks/sharing.png"] == pictures.findall(README)
+    assert [] == [picture for picture in shown if not picture.is_file()]
+
+
 def test_it_names_every_public_name() -> None:
     """Nothing public goes unmentioned."""
     missing = [name for name in pool_manager.__all__ if name not in README]
