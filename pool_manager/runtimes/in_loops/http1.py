@@ -64,10 +64,16 @@ class Http1Carrier(Carrier):
             raise
         exchange.written = True
         self._unsent = data
-        if self._answered and (wait := self._answered + SETTLING_TIME - self.owner.loop.time()) > 0:
-            self.owner.loop.call_later(wait, self.flush)
+        if self._answered:
+            wait = max(0.0, self._answered + SETTLING_TIME - self.owner.loop.time())
+            self.owner.loop.call_later(wait, self._flush_in_two_turns)
         else:
             self.owner.outbox.put(self)
+
+    def _flush_in_two_turns(self) -> None:
+        """Write when the loop has looked at its sockets once more: uvloop's timers come before that."""
+        loop = self.owner.loop
+        loop.call_soon(lambda: loop.call_soon(self.flush))
 
     def flush(self) -> None:
         """Write what was put into the outbox, unless it is too late for that."""
