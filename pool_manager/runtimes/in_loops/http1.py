@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import selectors
+import socket
 from typing import Final
 
 from pool_manager.core.forwarding import SETTLING_TIME, is_forwarded
@@ -66,14 +68,16 @@ class Http1Carrier(Carrier):
         self._unsent = data
         if self._answered:
             wait = max(0.0, self._answered + SETTLING_TIME - self.owner.loop.time())
-            self.owner.loop.call_later(wait, self._flush_in_two_turns)
+            self.owner.loop.call_later(wait, self._flush_when_read)
         else:
             self.owner.outbox.put(self)
 
-    def _flush_in_two_turns(self) -> None:
-        """Write when the loop has looked at its sockets once more: uvloop's timers come before that."""
-        loop = self.owner.loop
-        loop.call_soon(lambda: loop.call_soon(self.flush))
+    def _flush_when_read(self) -> None:
+        """Write when nothing is there to be read: a busy loop may come to this before it reads the end."""
+        if not self.is_lost and _is_readable(self.info.get_extra_info("socket")):
+            self.owner.loop.call_later(SETTLING_TIME, self._flush_when_read)
+        else:
+            self.flush()
 
     def flush(self) -> None:
         """Write what was put into the outbox, unless it is too late for that."""
@@ -253,3 +257,10 @@ class Http1Carrier(Carrier):
         super().resume_writing()
         if self._current is not None and not self._current.written:
             self._current.wake()
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    """Tell whether there is something to be read, or the end."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(0))
