@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pool_manager.core.messages import Headers, Request, TransportFailure
+from pool_manager.core.messages import Request, TransportFailure, names_of
 from pool_manager.core.origins import OriginKey
-
-_UPGRADE: Final = len(b"upgrade")
 
 # RFC 9110, 4.2, and RFC 6455, 3.
 PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
@@ -30,7 +28,7 @@ def key_of(request: Request) -> OriginKey:
     server_name = request.extensions.get("sni_hostname")
     if server_name is not None and not isinstance(server_name, str):
         server_name = _text(server_name)
-    if scheme == "https" and _asks_to_switch(request.headers):
+    if scheme == "https" and b"upgrade" in names_of(request.headers):
         scheme = "wss"  # it can be answered over HTTP/1.1 alone (RFC 9113, 8.6)
     return OriginKey(
         scheme,
@@ -39,10 +37,6 @@ def key_of(request: Request) -> OriginKey:
         server_name,
         request.lane,
     )
-
-
-def _asks_to_switch(headers: Headers) -> bool:
-    return any(len(name) == _UPGRADE and name.lower() == b"upgrade" for name, _ in headers)
 
 
 def _text(server_name: object) -> str:
