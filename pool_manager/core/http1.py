@@ -60,16 +60,15 @@ _VERSION: Final = b"HTTP/1."
 
 
 class _Phase(enum.Enum):
-    IDLE = enum.auto()  # nothing was asked yet
     HEAD = enum.auto()
     BODY = enum.auto()
-    DONE = enum.auto()  # the answer is complete; the request may not be
+    DONE = enum.auto()  # the answer is complete, or nothing was asked yet; the request may not be written
     SWITCHED = enum.auto()
     BROKEN = enum.auto()
 
 
 # A member of an enum costs more to look up than a name of the module, and these are on every path.
-_IDLE, _HEAD, _BODY, _DONE, _SWITCHED, _BROKEN = _Phase
+_HEAD, _BODY, _DONE, _SWITCHED, _BROKEN = _Phase
 
 
 @final
@@ -78,9 +77,7 @@ class Http1Connection:
     The exchanges of one connection, one after the other.
 
     Attributes:
-        response_begun: A byte of the answer has come, be it of an informational one.
-
-        request_written: The whole request was given out.
+        request_written: The whole request was given out, if there was one.
 
         keep_alive_timeout: Seconds for which the server said, last, that it keeps an idle connection.
     """
@@ -97,12 +94,11 @@ class Http1Connection:
         "_upgrade",
         "keep_alive_timeout",
         "request_written",
-        "response_begun",
     )
 
     def __init__(self, parse: ParseHead = parse_head) -> None:
         self._parse = parse
-        self._phase = _IDLE
+        self._phase = _DONE
         self._keep = True
         self._method = ""
         self._upgrade = False
@@ -110,14 +106,13 @@ class Http1Connection:
         self._held = b""  # the beginning of a head
         self._room = MAX_HEAD
         self._body: Body | None = None
-        self.response_begun = False
-        self.request_written = False
+        self.request_written = True
         self.keep_alive_timeout: float | None = None
 
     @property
     def is_idle(self) -> bool:
         """Tell whether a request may be started now."""
-        return (self._phase is _IDLE or self._phase is _DONE) and self.is_reusable
+        return self._phase is _DONE and self.request_written and self._keep
 
     @property
     def is_reusable(self) -> bool:
@@ -156,7 +151,7 @@ class Http1Connection:
         self._upgrade = head.upgrade
         self._to_send = head.length
         self._room = MAX_HEAD
-        self.response_begun = self.request_written = False
+        self.request_written = False
         self.keep_alive_timeout = None
         return head.data
 
@@ -208,7 +203,15 @@ class Http1Connection:
         rest: bytes | None = data
         try:
             while rest:
-                rest = self._take(rest, events)
+                if self._phase is _HEAD:
+                    rest = self._take_head(rest, events)
+                elif self._body is not None:
+                    rest = self._body.feed(rest, events)
+                    if rest is not None:
+                        self._phase, self._body = _DONE, None
+                else:
+                    self._take_stray(rest, events)
+                    break
         except TransportFailure as failure:
             in_body = self._phase is _BODY
             self._give_up(_BROKEN)
@@ -225,7 +228,7 @@ class Http1Connection:
             TransportFailure: "RemoteProtocolError": an answer is missing, or a part of it.
         """
         phase, body = self._phase, self._body
-        self._give_up(_DONE if phase in (_IDLE, _BODY, _DONE) else _BROKEN)
+        self._give_up(_DONE if phase in (_BODY, _DONE) else _BROKEN)
         if phase is _HEAD:
             raise remote_error("Server disconnected without sending a response.")
         if phase is not _BODY or body is None:
@@ -239,26 +242,17 @@ class Http1Connection:
         self._held = b""
         self._body = None
 
-    def _take(self, data: bytes, events: list[Event]) -> bytes | None:
-        """Take the next part of *data*; give what is left of it."""
-        if self._phase is _HEAD:
-            return self._take_head(data, events)
-        if self._body is not None:
-            rest = self._body.feed(data, events)
-            if rest is not None:
-                self._phase = _DONE
-                self._body = None
-            return rest
+    def _take_stray(self, data: bytes, events: list[Event]) -> None:
         if self._phase is _SWITCHED:
             events.append(data)
         self._keep = False  # Rule 1.
-        return None
 
     def _take_head(self, data: bytes, events: list[Event]) -> bytes | None:
-        self.response_begun = True
-        searched = max(0, len(self._held) - 2)
+        searched = 0
         if self._held:
+            searched = max(0, len(self._held) - 2)
             data = self._held + data  # Copies no more than MAX_HEAD, and heads come in one piece.
+            self._held = b""
         if not (data.startswith(_VERSION) or _VERSION.startswith(data)):
             raise remote_error("illegal status line: it does not begin with HTTP/1")
         end = BLANK_LINE.search(data, searched)
@@ -268,19 +262,17 @@ class Http1Connection:
         if end is None:
             self._held = data
             return None
-        self._held = b""
         self._room -= size
-        head = self._parse(data[:size])
-        return self._begin(head, facts_of(head.headers), data[size:], events)
+        return self._begin(self._parse(data[:size]), data[size:], events)
 
-    def _begin(self, head: Head, facts: Facts, rest: bytes, events: list[Event]) -> bytes | None:
+    def _begin(self, head: Head, rest: bytes, events: list[Event]) -> bytes | None:
         """Tell what kind of answer *head* begins; give *rest* back, or hand it over."""
-        status = head.status
+        status, facts = head.status, facts_of(head.headers)
         if status < 200 and status != 101:  # noqa: PLR2004
             events.append(Informational(head))
             return rest
         events.append(head)
-        if status == 101 or (status < 300 and self._method == "CONNECT"):  # noqa: PLR2004
+        if status == 101 or (self._method == "CONNECT" and status < 300):  # noqa: PLR2004
             if status == 101 and not self._upgrade:  # noqa: PLR2004 - RFC 9110, 7.8
                 raise remote_error("101 Switching Protocols, which was not asked for")
             self._give_up(_SWITCHED)

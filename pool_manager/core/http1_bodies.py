@@ -64,14 +64,15 @@ class Counted:
 
     def feed(self, data: bytes, events: list[Event]) -> bytes | None:
         """Take as much as was told."""
-        self.left -= len(data)
-        if self.left > 0:
+        left, rest = self.left - len(data), b""
+        if left > 0:
+            self.left = left
             events.append(data)
             return None
-        rest = data[len(data) + self.left :] if self.left else b""
-        events.append(data[: len(data) + self.left] if self.left else data)
+        if left < 0:
+            data, rest = data[:left], data[left:]
         self.left = 0
-        events.append(END)
+        events += (data, END)
         return rest
 
     def feed_eof(self) -> None:
