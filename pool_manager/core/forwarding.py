@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from pool_manager.config import Proxy
-from pool_manager.core.messages import Headers, Request
+from pool_manager.core.messages import Headers, Request, names_of
 
 # Seconds for which nothing is written after an answer of a proxy's. Some (tinyproxy) pass on an answer as it
 # is, hang up behind it, and do not say so: what was not written yet may be sent again, whatever it is.
@@ -49,7 +49,7 @@ def proxy_headers(proxy: Proxy) -> Headers:
 
 def overridden(defaults: Headers, headers: Headers) -> Headers:
     """Give both, without the defaults that are among *headers* anyway."""
-    named = {name.lower() for name, _ in headers}
+    named = {*names_of(headers)}
     return [(name, value) for name, value in defaults if name.lower() not in named] + headers
 
 

@@ -127,8 +127,10 @@ def _note_encoding(facts: Facts, value: bytes) -> None:
 
 def _note_connection(facts: Facts, value: bytes) -> None:
     options = options_of(value)
-    facts.close |= b"close" in options
-    facts.keep_alive |= b"keep-alive" in options
+    if b"close" in options:
+        facts.close = True
+    if b"keep-alive" in options:
+        facts.keep_alive = True
 
 
 def _note_keep_alive(facts: Facts, value: bytes) -> None:

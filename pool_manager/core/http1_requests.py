@@ -6,19 +6,18 @@ shared, and a request that smuggles a second one gives the next caller a wrong a
 Rule 2: an error names the header and never shows its value: a key with a line break at its end is the
 commonest of these mistakes.
 Rule 3: a process sends few headers, again and again. The line of one that was found fit is kept, unless it
-is long, or may hold a secret.
+is long, or may hold a secret: so what is found among the kept ones need not be asked about again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final, TypeAlias
 
-import attrs
-
 from pool_manager.core.http1_events import local_error
-from pool_manager.core.messages import Headers, Request
+from pool_manager.core.messages import Request
 
 # RFC 9110, 5.6.2.
 _TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -27,6 +26,7 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 _FORBIDDEN: Final = b"\0\n\v\f\r"
 # Longer values seldom come again, and would be kept for long.
 MAX_KEPT: Final = 256
+MAX_LINES: Final = 4096
 # authorization, proxy-authorization, cookie, and what SDKs call theirs: x-api-key, x-goog-api-key,
 # x-amz-security-token. One too many does no harm: an idempotency-key never comes twice anyway.
 _SECRETS: Final = (b"auth", b"cookie", b"credential", b"key", b"password", b"secret", b"session", b"token")
@@ -34,7 +34,6 @@ _SECRETS: Final = (b"auth", b"cookie", b"credential", b"key", b"password", b"sec
 _MAX_LENGTH_DIGITS: Final = 20
 
 
-@attrs.define
 class RequestHead:
     """
     A head and what it promises.
@@ -47,7 +46,7 @@ class RequestHead:
         upgrade: It offers another protocol.
     """
 
-    data: bytes = attrs.field(default=b"", repr=False)  # whatever authorises it
+    data: bytes = b""
     length: int | None = 0
     close: bool = False
     upgrade: bool = False
@@ -56,6 +55,10 @@ class RequestHead:
 
 
 Note: TypeAlias = Callable[[RequestHead], None]
+Line: TypeAlias = tuple[bytes, Note | None]
+"""The line of a header, and what is to be noted of it."""
+
+_text, _note = itemgetter(0), itemgetter(1)
 
 
 def request_head(request: Request) -> RequestHead:
@@ -65,33 +68,36 @@ def request_head(request: Request) -> RequestHead:
     Raises:
         TransportFailure: "LocalProtocolError"; says what was wrong.
     """
+    start = b"%b %b HTTP/1.1" % (checked_method(request.method), checked_target(request.target))
+    headers = request.headers
+    if headers and headers[0][0].lower() != b"host":
+        headers = sorted(headers, key=lambda header: header[0].lower() != b"host")
+    # The lines that are kept cost no step of Python's.
+    lines = [*map(LINES.__getitem__, headers)]
     head = RequestHead()
-    lines = [b"%b %b HTTP/1.1" % (checked_method(request.method), checked_target(request.target))]
-    for name, value in _host_first(request.headers):
-        line, note = (_line if len(value) > MAX_KEPT or is_secret(name) else _kept_line)(name, value)
-        lines.append(line)
-        if note is not None:
-            note(head)
+    for note in filter(None, map(_note, lines)):
+        note(head)
     check_promises(head.hosts, head.framings)
-    lines.append(b"\r\n")
-    head.data = b"\r\n".join(lines)
+    head.data = b"\r\n".join((start, *map(_text, lines), b"", b""))
     return head
 
 
-def _line(name: bytes, value: bytes) -> tuple[bytes, Note | None]:
-    """Give the line of a header, and what is to be noted of it."""
-    take = _TAKE.get(checked_name(name))
-    line = b"%b: %b" % (name, checked_value(name, value))
-    return line, None if take is None else take(value)
+class Lines(dict[tuple[bytes, bytes], Line]):
+    """The lines of headers, by name and value. Those that are not kept are made anew each time."""
+
+    def __missing__(self, header: tuple[bytes, bytes]) -> Line:
+        name, value = header
+        take = _TAKE.get(checked_name(name))
+        text = b"%b: %b" % (name, checked_value(name, value))
+        line = text, None if take is None else take(value)
+        if len(value) <= MAX_KEPT and not is_secret(name):
+            if len(self) >= MAX_LINES:
+                self.clear()  # the few that come again are soon back
+            self[header] = line
+        return line
 
 
-_kept_line = lru_cache(maxsize=4096)(_line)
-
-
-def _host_first(headers: Headers) -> Headers:
-    if not headers or headers[0][0].lower() == b"host":
-        return headers
-    return sorted(headers, key=lambda header: header[0].lower() != b"host")
+LINES: Final = Lines()
 
 
 # What is checked in every version of HTTP; each raises `TransportFailure` ("LocalProtocolError").
@@ -210,6 +216,7 @@ _TAKE: Final[dict[bytes, Callable[[bytes], Note | None]]] = {
 }
 
 
-def options_of(value: bytes) -> list[bytes]:
+@lru_cache(maxsize=64)
+def options_of(value: bytes) -> frozenset[bytes]:
     """Split a comma-separated list of case-insensitive options, as Connection has (RFC 9110, 7.6.1)."""
-    return [option.strip() for option in value.lower().split(b",")]
+    return frozenset(option.strip() for option in value.lower().split(b","))

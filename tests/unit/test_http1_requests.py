@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pool_manager.core.http1 import Http1Connection
+from pool_manager.core.http1_requests import LINES, MAX_KEPT, MAX_LINES
 from pool_manager.core.messages import Headers, Request, TransportFailure
 
 HOST = (b"Host", b"example.org")
@@ -130,6 +131,38 @@ def test_errors_keep_secrets(value: bytes) -> None:
         Http1Connection().start(request(HOST, (b"Authorization", value)))
 
     assert "secret" not in str(caught.value)
+
+
+def test_lines_are_kept() -> None:
+    """What was found fit is not looked at again; what was not is refused again."""
+    header, unfit = (b"X-Kept", b"a"), (b"X-Kept", b"a ")
+    written(request(HOST, header))
+    kept = LINES[header]
+    assert written(request(HOST, header)).endswith(b"\r\nX-Kept: a\r\n\r\n")
+    assert LINES[header] is kept
+    for _ in range(2):
+        with pytest.raises(TransportFailure, match="whitespace"):
+            written(request(HOST, unfit))
+    assert unfit not in LINES
+
+
+@pytest.mark.parametrize(
+    "name", [b"Authorization", b"COOKIE", b"x-api-key", b"X-Amz-Security-Token", b"Proxy-Authorization"]
+)
+def test_secrets_are_not_kept(name: bytes) -> None:
+    """What opens doors is in no table, nor is its line."""
+    assert b": not to be kept\r\n" in written(request(HOST, (name, b"not to be kept")))
+    assert all(b"not to be kept" not in value + line for (_, value), (line, _) in LINES.items())
+
+
+def test_few_lines_are_kept() -> None:
+    """However many different headers are sent, no more are kept than the limit, and no long ones."""
+    long = (b"X-Long", b"x" * (MAX_KEPT + 1))
+    written(request(HOST, long))
+    assert long not in LINES
+    for number in range(MAX_LINES + 10):
+        assert written(request(HOST, (b"X-Number", b"%d" % number)))
+        assert len(LINES) <= MAX_LINES
 
 
 # The body
