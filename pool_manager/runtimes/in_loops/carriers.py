@@ -153,7 +153,6 @@ class Carrier(Listener, ABC):
         if not exchange.left:
             exchange.left = True
             owner = self.owner
-            owner.timers.discard(exchange)
             owner.scheduler.leave(
                 exchange.ticket, owner.now(),
                 reusable=reusable, keep_alive=keep_alive, status=exchange.status,

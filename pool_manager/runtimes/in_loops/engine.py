@@ -121,7 +121,7 @@ class LoopEngine(ABC):
             request = forwarded(request, self._config.proxy)
         replays, number = Replays(), None
         while True:
-            exchange = self.exchange_type(self.loop, self.timers, request, self._ask(key, number, request))
+            exchange = self.exchange_type(self.timers, request, self._ask(key, number, request))
             try:
                 return await self._send(exchange, replays)
             except BaseException as error:
@@ -179,7 +179,8 @@ class LoopEngine(ABC):
             if wait.is_over:
                 self._leave_queue(ticket, dialing=wait.dialing)
                 raise too_late(request, wait)
-            if not await exchange.sleep(wait.seconds) and exchange.started:
+            await exchange.sleep(wait.seconds)
+            if exchange.overslept and exchange.started:
                 raise exchange.too_slow(request.timeouts.get("read"))
             now = self.now()
         if exchange.failure is not None and not exchange.started:
@@ -205,14 +206,14 @@ class LoopEngine(ABC):
             exchange.abandon()
         else:
             exchange.ticket.waiter = None
-            self.timers.discard(exchange)
+            exchange.wake()
             self.scheduler.leave(exchange.ticket, self.now(), used=False)
         self.carry_out()
 
     def _answer(self, exchange: Exchange, attempts: int) -> AsyncResponse:
         extensions = extensions_of(exchange)
         if is_upgraded(exchange):
-            extensions["network_stream"] = UpgradedStream(exchange, Sleeper(self.loop, self.timers))
+            extensions["network_stream"] = UpgradedStream(exchange, Sleeper(self.timers))
         return AsyncResponse(
             status=exchange.status,
             headers=exchange.headers,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 from pool_manager.core.messages import Headers, Request, TransportFailure
 from pool_manager.core.origins import Ticket
-from pool_manager.runtimes.in_loops.port import Loop
 from pool_manager.runtimes.in_loops.sleeping import Sleeper, Timers
 
 if TYPE_CHECKING:
@@ -44,39 +43,17 @@ class Exchange(Sleeper):
         left: The ticket was given back; the connection may be somebody else's.
     """
 
-    __slots__ = (
-        "_parts",
-        "begun",
-        "buffered",
-        "carrier",
-        "ended",
-        "failure",
-        "headers",
-        "is_eager",
-        "left",
-        "queued_for",
-        "reason",
-        "request",
-        "started",
-        "status",
-        "stream",
-        "ticket",
-        "unprocessed",
-        "written",
-    )
-
     carrier: Carrier
+    headers: Headers
+    reason = b""
+    stream = status = buffered = 0
+    queued_for = 0.0
+    started = is_eager = begun = ended = written = unprocessed = left = False
+    failure: Exception | None = None
 
-    def __init__(self, loop: Loop, timers: Timers, request: Request, ticket: Ticket) -> None:
-        super().__init__(loop, timers)
+    def __init__(self, timers: Timers, request: Request, ticket: Ticket) -> None:
+        super().__init__(timers)
         self.request, self.ticket = request, ticket
-        self.stream = self.status = self.buffered = 0
-        self.queued_for = 0.0
-        self.reason = b""
-        self.headers: Headers = []
-        self.begun = self.ended = self.written = self.unprocessed = self.left = False
-        self.started = self.is_eager = False
-        self.failure: Exception | None = None
         self._parts: deque[bytes] = deque()
 
     @property
@@ -120,8 +97,10 @@ class Exchange(Sleeper):
         while not self.status:
             if self.failure is not None:
                 raise self.failure
-            if not await self.sleep(self.request.timeouts.get("read")):
-                raise self.too_slow(self.request.timeouts.get("read"))
+            seconds = self.request.timeouts.get("read")
+            await self.sleep(seconds)
+            if self.overslept:
+                raise self.too_slow(seconds)
 
     async def read(self, seconds: float | None) -> bytes | None:
         """
@@ -135,7 +114,8 @@ class Exchange(Sleeper):
                 return None
             if self.failure is not None:
                 raise self.failure
-            if not await self.sleep(seconds):
+            await self.sleep(seconds)
+            if self.overslept:
                 raise self.too_slow(seconds)
         part = self._parts.popleft()
         self.buffered -= len(part)
@@ -160,7 +140,8 @@ class Exchange(Sleeper):
     async def wait_to_write(self) -> None:
         """Wait until the connection takes more, or the answer makes it needless."""
         seconds = self.request.timeouts.get("write")
-        if not await self.sleep(seconds):
+        await self.sleep(seconds)
+        if self.overslept:
             raise TransportFailure("WriteTimeout", f"{self.request.host} took nothing for {seconds} s")
 
     # The body of an answer, as the faces have it

@@ -6,7 +6,6 @@ import functools
 import math
 from typing import Final
 
-from pool_manager.core.deadlines import Deadlines
 from pool_manager.runtimes.in_loops.port import Future, Handle, Loop
 
 # A timer that is later than this was held up: something kept the loop busy.
@@ -16,47 +15,42 @@ TOLERANCE: Final = 0.1
 # answers that came meanwhile, the steps of a handshake too, are yet to be read.
 SECOND_CHANCE: Final = 1.0
 
+# Seconds between two looks at all that sleep, at least: each costs a step for everybody.
+REST: Final = 0.01
+
 
 class Timers:
     """
     The deadlines of one engine.
 
+    Most that sleep are woken long before their time is over. So to fall asleep and to wake is no more than to
+    be noted and struck out; when the one timer rings, it looks at all that sleep by then.
+
     Time in which the loop stood still does not count: the server is not to blame for it.
 
     Attributes:
+        loop: Whose timer it is.
+
+        asleep: Who sleeps for so long at most, and until when.
+
         stood_still: Seconds for which the loop did not run, as far as it was noticed.
     """
 
     def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._deadlines: Deadlines[Sleeper] = Deadlines()
+        self.loop = loop
+        self.asleep: dict[Sleeper, float] = {}
+        self.stood_still = 0.0
         self._handle: Handle | None = None
         self._armed = math.inf
-        self.stood_still = 0.0
 
-    def now(self) -> float:
-        """Tell the time by which deadlines are counted."""
-        return self._loop.time() - self.stood_still
-
-    def set(self, sleeper: Sleeper, seconds: float) -> None:
-        """Have *sleeper* expire in *seconds*."""
-        now = self.now()
-        sleeper.until = now + seconds
-        if sleeper.until < sleeper.looked_at:
-            self._look_at(sleeper, now, seconds)
-
-    def _look_at(self, sleeper: Sleeper, now: float, seconds: float) -> None:
-        deadlines = self._deadlines
-        deadlines.set(sleeper, now, seconds if seconds > 0 else 0.0)
-        sleeper.looked_at = now + seconds
-        if deadlines.next < self._armed:
-            self._arm()
-
-    def discard(self, sleeper: Sleeper) -> None:
-        """Forget *sleeper*, which will sleep no more."""
-        if sleeper.looked_at != math.inf:
-            sleeper.looked_at = math.inf
-            self._deadlines.discard(sleeper)
+    def set(self, sleeper: Sleeper, seconds: float | None) -> None:
+        """Have *sleeper* expire in *seconds*, and not when it was to before; never, if that is None."""
+        if seconds is None:
+            self.asleep.pop(sleeper, None)
+            return
+        until = self.asleep[sleeper] = self.loop.time() - self.stood_still + seconds
+        if until < self._armed:
+            self._arm(until)
 
     def stop(self) -> None:
         """Let nobody expire any more."""
@@ -68,61 +62,48 @@ class Timers:
         """Give for how long the loop stood still, where a timer is *late*."""
         return late
 
-    def _arm(self) -> None:
+    def _arm(self, when: float, rest: float = 0.0) -> None:
+        """Ring when it is *when*, and not within the next *rest* seconds."""
         self.stop()
-        self._armed = self._deadlines.next
-        if self._armed != math.inf:
-            self._handle = self._loop.call_at(self._armed + self.stood_still, self._fire)
+        if when != math.inf:
+            self._armed = max(when, self.loop.time() - self.stood_still + rest)
+            self._handle = self.loop.call_at(self._armed + self.stood_still, self._ring)
 
-    def _fire(self) -> None:
-        now = self._loop.time() - self.stood_still
+    def _ring(self) -> None:
+        now = self.loop.time() - self.stood_still
         late = self.lateness(now - self._armed)
         self._handle, self._armed = None, math.inf
         if late > TOLERANCE:
             self.stood_still += late + min(late, SECOND_CHANCE)
         else:
-            for sleeper in self._deadlines.take_due(now):
-                sleeper.looked_at = math.inf
-                if now >= sleeper.until:
-                    sleeper.expire()
-                elif sleeper.until != math.inf:
-                    self._look_at(sleeper, now, sleeper.until - now)
-        self._arm()
+            for sleeper in [sleeper for sleeper, until in self.asleep.items() if until <= now]:
+                del self.asleep[sleeper]
+                sleeper.expire()
+        self._arm(min(self.asleep.values(), default=math.inf), REST)
 
 
 class Sleeper:
     """
     One task that waits for one thing at a time.
 
-    Most that sleep are woken long before their time is over, and sleep again. So a deadline is not taken out
-    when somebody wakes: when it is reached, it is looked up until when he sleeps by now.
-
     Attributes:
-        until: When its time is over; `math.inf` while it does not sleep, or for ever.
-
-        looked_at: When `Timers` will look at it, at the latest; `math.inf` if it will not.
+        overslept: Its time was over before anything happened.
     """
 
-    __slots__ = ("_future", "_loop", "_seconds", "_timers", "_woken", "looked_at", "until")
+    overslept = False
+    _future: Future | None = None
+    _seconds: float | None = None
 
-    def __init__(self, loop: Loop, timers: Timers) -> None:
-        self._loop, self._timers = loop, timers
-        self._future: Future | None = None
-        self._seconds: float | None = None
-        self._woken = False
-        self.until = self.looked_at = math.inf
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
 
-    async def sleep(self, seconds: float | None) -> bool:
-        """Sleep until `wake`, and give True, or for *seconds*, and give False."""
-        future = self._future = self._loop.create_future()
-        self._woken = False
-        self.restart(seconds)
-        try:
-            await future
-        finally:
-            self._future = None
-            self.until = math.inf
-        return self._woken
+    def sleep(self, seconds: float | None) -> Future:
+        """Give what to await, at once: it ends with `wake` or in *seconds*; then `overslept` tells."""
+        self.overslept = False
+        future = self._future = self._timers.loop.create_future()
+        self._seconds = seconds
+        self._timers.set(self, seconds)
+        return future
 
     def restart(self, seconds: float | None) -> None:
         """Sleep for *seconds* from now on."""
@@ -130,18 +111,21 @@ class Sleeper:
         if future is None:
             return
         if future.done():  # time was over, and the task was just not told yet
-            self._woken = True
-        elif seconds is None or seconds == math.inf:
-            self._seconds, self.until = None, math.inf
+            self.overslept = False
         else:
             self._seconds = seconds
             self._timers.set(self, seconds)
 
     def wake(self) -> None:
-        """Something has happened; also if time is over, and the task was just not told yet."""
+        """
+        Something has happened; also if time is over, and the task was just not told yet.
+
+        Whoever was cancelled in its sleep is struck out by this.
+        """
         future = self._future
         if future is not None:
-            self._woken = True
+            self._future, self.overslept = None, False
+            self._timers.asleep.pop(self, None)
             if not future.done():
                 future.set_result(None)
 
@@ -149,6 +133,7 @@ class Sleeper:
         """The time is over."""
         future = self._future
         if future is not None and not future.done():
+            self.overslept = True
             future.set_result(None)
 
     def postpone(self) -> None:

@@ -44,7 +44,8 @@ class UpgradedStream(Upgraded):
                 carrier.transport.write(buffer)
             while carrier.is_full and not carrier.is_lost:
                 carrier.writer = self._writer
-                if not await self._writer.sleep(timeout):
+                await self._writer.sleep(timeout)
+                if self._writer.overslept:
                     raise TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
             if carrier.is_lost:
                 raise TransportFailure("WriteError", "the connection is closed")

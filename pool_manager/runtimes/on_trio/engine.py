@@ -26,8 +26,6 @@ _SUSPENDED: Final = 1.0
 class TrioExchange(Exchange):
     """One whose answer is read by trio's rules."""
 
-    __slots__ = ()
-
     async def read(self, seconds: float | None) -> bytes | None:
         """Read as any exchange; a checkpoint also where the part is there."""
         if self.is_over or self.buffered:
@@ -44,7 +42,7 @@ class TrioTimers(Timers):
 
     def lateness(self, late: float) -> float:
         """Give for how long the run stood still: no longer than the clock on the wall went on."""
-        then, now = self._looked, (self._loop.time(), time.monotonic())
+        then, now = self._looked, (self.loop.time(), time.monotonic())
         self._looked = now
         jumped = (now[0] - then[0]) - (now[1] - then[1])
         return late - max(0.0, jumped)
