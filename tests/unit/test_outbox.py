@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -24,10 +25,11 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Wire(asyncio.Transport):
-    """A transport that keeps what was written to it."""
+    """A transport that keeps what was written to it, and has a socket on which nothing comes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._socket, self._peer = socket.socketpair()
+        super().__init__({"socket": self._socket})
         self.written: list[bytes] = []
         self.protocol: object = None
 
@@ -49,11 +51,22 @@ class Wire(asyncio.Transport):
         assert isinstance(self.protocol, Listener)
         self.protocol.eof_received()
 
+    def say(self, data: bytes) -> None:
+        """Have the server send *data*, which the loop has not read yet."""
+        self._peer.sendall(data)
+
+    def read(self) -> None:
+        """Have the loop read it."""
+        self._socket.recv(1024)
+
     def close(self) -> None:
-        """Nothing is open."""
+        """Close the sockets."""
+        self._socket.close()
+        self._peer.close()
 
     def abort(self) -> None:
-        """Nothing is open."""
+        """As `close`."""
+        self.close()
 
 
 @pytest.fixture
@@ -116,41 +129,86 @@ async def begun(engine: AsyncioEngine) -> asyncio.Task[AsyncResponse]:
     return task
 
 
-def test_what_is_begun_in_one_turn_is_written_in_the_next(wires: list[Wire]) -> None:
-    """Two requests that are begun one after another are written one right after another."""
+def test_a_request_that_is_alone_is_written_at_once(wires: list[Wire]) -> None:
+    """There is nobody to go out with."""
 
     async def main() -> None:
         engine = new_engine()
-        await warm(engine, wires, 2)
-        first, second = (asyncio.create_task(engine.open(post())) for _ in range(2))
+        await warm(engine, wires, 1)
+        task = await begun(engine)
+        assert len(wires[0].written) == 1
+        wires[0].answer()
+        await (await task).body.aclose()
+        await engine.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_is_begun_in_one_turn_is_written_in_the_next(wires: list[Wire]) -> None:
+    """Two requests that are begun while there is a third are written one right after another."""
+
+    async def main() -> None:
+        engine = new_engine()
+        await warm(engine, wires, 3)
+        tasks = [asyncio.create_task(engine.open(post())) for _ in range(3)]
         await asyncio.sleep(0)
-        assert [[], []] == [wire.written for wire in wires]
+        assert sorted(len(wire.written) for wire in wires) == [0, 0, 1]
         await asyncio.sleep(0)
-        assert [1, 1] == [len(wire.written) for wire in wires]
+        assert [len(wire.written) for wire in wires] == [1, 1, 1]
         for wire in wires:
             wire.answer()
-        for task in (first, second):
+        for task in tasks:
             await (await task).body.aclose()
         await engine.aclose()
 
     asyncio.run(main())
 
 
-def test_what_was_not_written_goes_to_another_connection(wires: list[Wire]) -> None:
+@pytest.mark.parametrize("count", [1, 2], ids=["a busy loop has not read yet", "comes before the next turn"])
+def test_what_was_not_written_goes_to_another_connection(wires: list[Wire], count: int) -> None:
     """A connection that ends before a request went out has done nothing with it, even with a POST (11a)."""
 
     async def main() -> None:
         engine = new_engine()
-        await warm(engine, wires, 1)
+        await warm(engine, wires, count)
+        if count == 1:
+            wires[0].say(b" ")  # to the socket it is all one
+        tasks = [await begun(engine) for _ in range(count - 1)]  # written at once
         task = await begun(engine)
-        wires[0].end()
-        while len(wires) < 2 or not wires[1].written:
-            await asyncio.sleep(0)
-        wires[1].answer()
+        (wire,) = (wire for wire in wires if not wire.written)
+        wire.end()
+        async with asyncio.timeout(PATIENCE):
+            while len(wires) == count or not wires[-1].written:
+                await asyncio.sleep(0)
+        assert wire.written == []
+        for other in wires:
+            if other is not wire:
+                other.answer()
         answer = await task
         assert (200, 2) == (answer.status, answer.record.attempts)
+        for done in (task, *tasks):
+            await (await done).body.aclose()
+        await engine.aclose()
+
+    asyncio.run(main())
+
+
+def test_what_waits_for_the_loop_to_read_is_written_then(wires: list[Wire]) -> None:
+    """What was there to be read was no end: TLS may have something to say to itself."""
+
+    async def main() -> None:
+        engine = new_engine()
+        await warm(engine, wires, 1)
+        wires[0].say(b" ")
+        task = await begun(engine)
         assert wires[0].written == []
-        assert len(wires[1].written) == 1
+        wires[0].read()
+        async with asyncio.timeout(PATIENCE):
+            while not wires[0].written:
+                await asyncio.sleep(0)
+        wires[0].answer()
+        answer = await task
+        assert (200, 1) == (answer.status, answer.record.attempts)
         await answer.body.aclose()
         await engine.aclose()
 

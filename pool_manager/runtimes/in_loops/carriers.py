@@ -36,7 +36,7 @@ class Owner(Protocol):
 
 class Outbox:
     """
-    Requests that go out together, at the beginning of the loop's next turn.
+    Requests that go out together, at the beginning of the loop's next turn: those that are not the only one.
 
     To wake a server costs more than to write; one that is awake takes what else is written at little cost.
     """

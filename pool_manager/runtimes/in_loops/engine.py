@@ -142,7 +142,7 @@ class LoopEngine(ABC):
 
     async def _send(self, exchange: Exchange, replays: Replays) -> AsyncResponse:
         """Send a request once, and wait for the head of its answer."""
-        tracer = Tracer.of(exchange.request)
+        tracer = Tracer.of(exchange.request) if exchange.request.extensions else None
         if exchange.ticket.connection is None:
             await self._wait_for_connection(exchange, tracer)
         if not exchange.started:
@@ -193,10 +193,9 @@ class LoopEngine(ABC):
         self.carry_out()
 
     def _begin(self, exchange: Exchange) -> None:
-        ticket = exchange.ticket
-        assert ticket.connection is not None
-        carrier = exchange.carrier = cast(Carrier, ticket.connection.carrier)
-        exchange.queued_for = self.now() - ticket.asked
+        assert exchange.ticket.connection is not None
+        carrier: Any = exchange.ticket.connection.carrier  # a `Carrier`
+        exchange.carrier = carrier
         carrier.begin(exchange)
         exchange.started = True
 
@@ -262,6 +261,7 @@ class LoopEngine(ABC):
 
     def _tell(self, exchange: Exchange) -> None:
         """Tell who waits that its wait for a connection is over; an eager one need not be woken for it."""
+        exchange.queued_for = self.now() - exchange.ticket.asked
         if exchange.is_eager and exchange.ticket.connection is not None:
             try:
                 self._begin(exchange)

@@ -24,7 +24,7 @@ class Exchange(Sleeper):
 
         is_eager: It is begun as soon as it has a connection, before its task is told.
 
-        queued_for: Seconds until it was begun.
+        queued_for: Seconds for which it waited for a connection.
 
         stream: The number of its HTTP/2 stream; 0 over HTTP/1.1.
 
@@ -163,7 +163,9 @@ class Exchange(Sleeper):
         """Give the connection back, whatever the state. Safe to repeat."""
         if not self.left:
             self.carrier.abandon(self)
-        if not self.is_over:  # who reads it in another task must not wait for what will not come
+        if (
+            not self.ended and self.failure is None
+        ):  # who reads it in another task must not wait for what will not come
             self.fail(TransportFailure("ReadError", "the answer was closed"))
         self._parts.clear()
         self.buffered = 0

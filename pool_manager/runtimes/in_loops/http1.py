@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import selectors
+import functools
+import select
 import socket
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pool_manager.core.forwarding import SETTLING_TIME, is_forwarded
-from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
+from pool_manager.core.http1 import End, Event, Head, Http1Connection, Switched
 from pool_manager.core.leftovers import DRAIN_TIME, MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
@@ -43,6 +45,7 @@ class Http1Carrier(Carrier):
         self._room = 0  # bytes that may still be drained
         self._switched = False
         self._unsent = b""
+        self._has_heard = _ear(transport.get_extra_info("socket"))
         self._slice = TLS_SLICE if transport.get_extra_info("sslcontext") else PLAIN_SLICE
 
     # What exchanges do
@@ -52,14 +55,15 @@ class Http1Carrier(Carrier):
         if self.is_lost:
             raise TransportFailure("ReadError", "the connection was closed before the request was written")
         request = exchange.request
-        head = self._http.start(request)
+        data = self._http.start(request)
         self._current = exchange
         body = request.body
         if not isinstance(body, bytes) or len(body) > JOINED:
-            self.transport.write(head)
+            self.transport.write(data)
             return
         try:
-            data = b"".join((head, *self._http.send_body(body))) if body else head
+            if body:
+                data = b"".join((data, *self._http.send_body(body)))
             data += self._http.end_of_body()
         except TransportFailure:
             self._break()
@@ -69,12 +73,14 @@ class Http1Carrier(Carrier):
         if self._answered:
             wait = max(0.0, self._answered + SETTLING_TIME - self.owner.loop.time())
             self.owner.loop.call_later(wait, self._flush_when_read)
+        elif self.connection.origin.lane.in_flight == 1:  # there is nobody to go out with
+            self._flush_when_read()
         else:
             self.owner.outbox.put(self)
 
     def _flush_when_read(self) -> None:
         """Write when nothing is there to be read: a busy loop may come to this before it reads the end."""
-        if not self.is_lost and _is_readable(self.info.get_extra_info("socket")):
+        if not self.is_lost and self._has_heard():
             self.owner.loop.call_later(SETTLING_TIME, self._flush_when_read)
         else:
             self.flush()
@@ -120,8 +126,7 @@ class Http1Carrier(Carrier):
     def consumed(self, exchange: Exchange, size: int) -> None:  # noqa: ARG002 - HTTP/2 counts
         """Take more from the socket, once the caller has caught up."""
         if self._is_paused and exchange.buffered < LOW_WATER:
-            self._is_paused = False
-            self.transport.resume_reading()
+            self._resume()
 
     def abandon(self, exchange: Exchange) -> None:
         """Read the answer to its end if that is near (rule 16); else have the connection closed."""
@@ -140,8 +145,7 @@ class Http1Carrier(Carrier):
         self._room = MAX_DRAINED
         self._draining = self.owner.loop.call_later(DRAIN_TIME, self._break)
         if self._is_paused:
-            self._is_paused = False
-            self.transport.resume_reading()
+            self._resume()
 
     def suspect(self) -> None:
         """Nothing to find out: the request will leave, and the connection close with it."""
@@ -175,13 +179,13 @@ class Http1Carrier(Carrier):
 
     def _finish(self, exchange: Exchange) -> None:
         """The exchange is complete on both sides."""
-        self._stop_draining()
+        if self._draining is not None:
+            self._stop_draining()
         self._current = None
         if is_forwarded(exchange.request):
             self._answered = self.owner.loop.time()
         if self._is_paused:
-            self._is_paused = False
-            self.transport.resume_reading()
+            self._resume()
         self.leave(exchange, reusable=self._http.is_idle, keep_alive=self._http.keep_alive_timeout)
 
     # What the transport calls
@@ -201,40 +205,54 @@ class Http1Carrier(Carrier):
             return
         if not events:
             exchange.postpone()
+        self._take(exchange, events)
+        if exchange.buffered > HIGH_WATER:
+            self._pause(exchange)
+
+    def _take(self, exchange: Exchange, events: Sequence[Event]) -> None:
         for event in events:
             if self._current is not exchange:
                 return  # it was given up, and what is left of this read with it
-            self._take(exchange, event)
+            if type(event) is bytes:
+                if self._draining is None:
+                    exchange.take_part(event)
+                else:
+                    self._drain(len(event))
+            elif type(event) is Head:
+                self.http_version = event.http_version
+                exchange.take_head(event.status, event.reason, event.headers)
+            elif type(event) is End:
+                exchange.end()
+                if exchange.written:
+                    self._finish(exchange)
+            else:
+                self._take_other(exchange, event)
 
-    def _take(self, exchange: Exchange, event: object) -> None:
-        if type(event) is bytes:
-            self._take_part(exchange, event)
-        elif type(event) is Head:
-            self.http_version = event.http_version
-            exchange.take_head(event.status, event.reason, event.headers)
-        elif type(event) is Switched:
+    def _take_other(self, exchange: Exchange, event: Event) -> None:
+        if type(event) is Switched:
             self._switched = True
             if event.data:
                 exchange.take_part(event.data)
-        elif type(event) is Informational:
-            exchange.postpone()
         elif type(event) is TransportFailure:
             self.give_up(event)
         else:
-            exchange.end()
-            if exchange.written:
-                self._finish(exchange)
+            exchange.postpone()
 
-    def _take_part(self, exchange: Exchange, part: bytes) -> None:
-        if self._draining is not None:
-            self._room -= len(part)
-            if self._room < 0:
-                self._break()
-            return
-        exchange.take_part(part)
-        if exchange.buffered > HIGH_WATER and not self._is_paused:
+    def _drain(self, size: int) -> None:
+        """Pass over a part of an answer that nobody wants."""
+        self._room -= size
+        if self._room < 0:
+            self._break()
+
+    def _pause(self, exchange: Exchange) -> None:
+        """Take no more from the socket while the caller has so much to read."""
+        if self._current is exchange and not self._is_paused:
             self._is_paused = True
             self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        self.transport.resume_reading()
 
     def eof_received(self) -> None:
         """The server will send no more."""
@@ -243,8 +261,7 @@ class Http1Carrier(Carrier):
             self.give_up(TransportFailure("RemoteProtocolError", "Server disconnected"))
             return
         try:
-            for event in self._http.receive_eof():
-                self._take(exchange, event)
+            self._take(exchange, self._http.receive_eof())
         except TransportFailure as failure:
             self.give_up(failure)
             return
@@ -259,8 +276,10 @@ class Http1Carrier(Carrier):
             self._current.wake()
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    """Tell whether there is something to be read, or the end."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock.fileno(), selectors.EVENT_READ)
-        return bool(selector.select(0))
+def _ear(sock: socket.socket) -> Callable[[], object]:
+    """Give what tells whether there is something to be read of *sock*, or the end."""
+    if not hasattr(select, "poll"):
+        return lambda: select.select([sock], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return functools.partial(poll.poll, 0)

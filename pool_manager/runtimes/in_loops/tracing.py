@@ -27,8 +27,6 @@ class Tracer:
     @classmethod
     def of(cls, request: Request) -> Tracer | None:
         """Give the tracer of *request*, if it asks for one."""
-        if not request.extensions:
-            return None
         trace = request.extensions.get("trace")
         return None if trace is None else cls(cast(Trace, trace), request)
 
