@@ -86,6 +86,11 @@ class Carrier(Listener, ABC):
         """A request may be begun."""
         return not self.is_lost
 
+    @property
+    def is_alone(self) -> bool:
+        """There is but one request, and no other that it could go out with."""
+        return self.connection.origin.lane.in_flight == 1
+
     @abstractmethod
     def begin(self, exchange: Exchange) -> None:
         """

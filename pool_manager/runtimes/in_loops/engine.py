@@ -142,7 +142,8 @@ class LoopEngine(ABC):
 
     async def _send(self, exchange: Exchange, replays: Replays) -> AsyncResponse:
         """Send a request once, and wait for the head of its answer."""
-        tracer = Tracer.of(exchange.request) if exchange.request.extensions else None
+        request = exchange.request
+        tracer = Tracer.of(request) if request.extensions else None
         if exchange.ticket.connection is None:
             await self._wait_for_connection(exchange, tracer)
         if not exchange.started:
@@ -151,8 +152,12 @@ class LoopEngine(ABC):
             await tracer.sent(exchange)
         if not exchange.written:
             await upload(exchange)
-        if not exchange.status:
-            await exchange.wait_for_head()
+        while not exchange.status:
+            if exchange.failure is not None:
+                raise exchange.failure
+            await exchange.sleep(request.timeouts.get("read"))
+            if exchange.overslept:
+                raise exchange.too_slow(request.timeouts.get("read"))
         if tracer is not None:
             await tracer.answered(exchange)
         return self._answer(exchange, replays.attempts)
@@ -193,9 +198,8 @@ class LoopEngine(ABC):
         self.carry_out()
 
     def _begin(self, exchange: Exchange) -> None:
-        assert exchange.ticket.connection is not None
-        carrier: Any = exchange.ticket.connection.carrier  # a `Carrier`
-        exchange.carrier = carrier
+        connection: Any = exchange.ticket.connection  # it has one, which has a `Carrier`
+        carrier = exchange.carrier = connection.carrier
         carrier.begin(exchange)
         exchange.started = True
 

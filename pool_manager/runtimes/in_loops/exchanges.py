@@ -87,21 +87,6 @@ class Exchange(Sleeper):
 
     # What the caller awaits
 
-    async def wait_for_head(self) -> None:
-        """
-        Wait until the final answer begins.
-
-        Raises:
-            TransportFailure: It does not.
-        """
-        while not self.status:
-            if self.failure is not None:
-                raise self.failure
-            seconds = self.request.timeouts.get("read")
-            await self.sleep(seconds)
-            if self.overslept:
-                raise self.too_slow(seconds)
-
     async def read(self, seconds: float | None) -> bytes | None:
         """
         Wait for the next part of the body, for so many *seconds*; None at its end.

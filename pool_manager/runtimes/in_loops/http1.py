@@ -69,12 +69,14 @@ class Http1Carrier(Carrier):
             self._break()
             raise
         exchange.written = True
+        is_alone = self.is_alone
+        if is_alone and not (self._answered or self._has_heard()):
+            self.transport.write(data)
+            return
         self._unsent = data
-        if self._answered:
+        if is_alone or self._answered:
             wait = max(0.0, self._answered + SETTLING_TIME - self.owner.loop.time())
             self.owner.loop.call_later(wait, self._flush_when_read)
-        elif self.connection.origin.lane.in_flight == 1:  # there is nobody to go out with
-            self._flush_when_read()
         else:
             self.owner.outbox.put(self)
 

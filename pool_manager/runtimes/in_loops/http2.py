@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pool_manager.core.http2 import Http2Connection
@@ -11,13 +12,10 @@ from pool_manager.core.http2_events import (
     Event,
     Pong,
     SlotFreed,
-    StopSending,
     StreamData,
     StreamEnd,
     StreamFailed,
     StreamHead,
-    StreamInformational,
-    Writable,
 )
 from pool_manager.core.liveness import PING_PATIENCE, Liveness, Sign
 from pool_manager.core.messages import TransportFailure
@@ -77,7 +75,10 @@ class Http2Carrier(Carrier):
             self._unwritten += self._http.send_body(stream, body, end=True)
         else:
             self._uploading[exchange] = None
-        self._flush_soon()
+        if exchange.written and self.is_alone:
+            self._flush()
+        else:
+            self._flush_soon()
         if self._next_look is None:
             self._watch()
 
@@ -157,7 +158,7 @@ class Http2Carrier(Carrier):
         self._http.close()
         self._flush()
 
-    # Writing: once for each turn of the loop, or when there is much
+    # Writing: once for each turn of the loop, or when there is much, or when there is nothing to wait for
 
     def _flush_soon(self) -> None:
         if self._unwritten >= SLICE:  # whoever has more to send looks at `is_full`
@@ -196,12 +197,19 @@ class Http2Carrier(Carrier):
         for exchange in self._uploading:
             exchange.wake()
 
-    def _take_all(self, events: list[Event]) -> None:
+    def _take_all(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._take(event)
+            if type(event) is StreamData:
+                self._take_part(event)
+            elif type(event) is StreamHead:
+                self._take_head(event)
+            elif type(event) is StreamEnd:
+                self._end(event)
+            else:
+                self._take_other(event)
         self._flush_soon()
 
-    def _take(self, event: Event) -> None:
+    def _take_other(self, event: Event) -> None:
         if isinstance(event, Allowed | Drain | Pong):
             self._take_of_connection(event)
         elif isinstance(event, SlotFreed):
@@ -211,23 +219,10 @@ class Http2Carrier(Carrier):
         elif not event.stream:
             self._wake_uploads()
         elif (exchange := self._exchanges.get(event.stream)) is not None:
-            self._take_of_stream(exchange, event)
-
-    def _take_of_stream(self, exchange: Exchange, event: Event) -> None:
-        match event:
-            case StreamData():
-                self._take_part(exchange, event)
-            case StreamHead(_, status, headers):
-                exchange.begun = True
-                exchange.take_head(status, b"", headers)
-            case StreamEnd():
-                self._end(exchange)
-            case StreamFailed():
+            if isinstance(event, StreamFailed):
                 self._fail(exchange, event)
-            case StopSending() | StreamInformational() | Writable():
+            else:
                 exchange.wake()
-            case _:
-                pass
 
     def _take_of_connection(self, event: Allowed | Drain | Pong) -> None:
         match event:
@@ -239,20 +234,32 @@ class Http2Carrier(Carrier):
             case Pong():
                 self._take_answer()
 
-    def _take_part(self, exchange: Exchange, event: StreamData) -> None:
-        if event.data:
+    def _take_part(self, event: StreamData) -> None:
+        exchange = self._exchanges.get(event.stream)
+        if exchange is None:
+            return
+        size = len(event.data)
+        if size:
             exchange.take_part(event.data)
-        if event.size > len(event.data):  # padding is read by nobody
-            self._http.credit(event.stream, event.size - len(event.data))
+        if event.size > size:  # padding is read by nobody
+            self._http.credit(event.stream, event.size - size)
 
-    def _end(self, exchange: Exchange) -> None:
-        del self._exchanges[exchange.stream]
+    def _take_head(self, event: StreamHead) -> None:
+        exchange = self._exchanges.get(event.stream)
+        if exchange is not None:
+            exchange.begun = True
+            exchange.take_head(event.status, b"", event.headers)
+
+    def _end(self, event: StreamEnd) -> None:
+        exchange = self._exchanges.pop(event.stream, None)
+        if exchange is None:
+            return
         exchange.end()
-        is_free = True
         if exchange in self._uploading:  # RFC 9113, 8.1: the answer does not depend on the rest
             del self._uploading[exchange]
-            is_free = self._http.reset(exchange.stream)
-        self._leave_by_reset(exchange, is_free=is_free)
+            self._leave_by_reset(exchange, is_free=self._http.reset(exchange.stream))
+        else:
+            self.leave(exchange)
 
     def _fail(self, exchange: Exchange, event: StreamFailed) -> None:
         del self._exchanges[exchange.stream]
