@@ -112,8 +112,7 @@ class Exchange(Sleeper):
         """Take what is left of the body, and give the connection back; None if more is to come."""
         if not self.ended:
             return None
-        parts = self._parts
-        whole = parts[0] if len(parts) == 1 else b"".join(parts)
+        whole = b"".join(self._parts)  # one part is not copied
         self.abandon()
         return whole
 
