@@ -119,6 +119,7 @@ def checked_target(target: bytes) -> bytes:
     return target
 
 
+@lru_cache(maxsize=1024)
 def checked_name(name: bytes) -> bytes:
     """Give the name in lower case."""
     if not name or name.translate(None, _TOKEN):
