@@ -8,6 +8,8 @@ request there.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import sys
 from collections.abc import Callable
 from types import CodeType, TracebackType
@@ -46,24 +48,18 @@ class Place(NamedTuple):
 
 def caller() -> Place:
     """Give the place that called into this package, past it and the httpx libraries."""
-    # Not `inspect.stack`: it reads source files, at a thousand times the cost.
-    depth = 1
-    while (module := _module_at(depth)) in _passed or _is_passed(module):
-        depth += 1
-    if module is None:
+    # Not `inspect.stack`: it reads source files, at a thousand times the cost. No loop of ours either: the
+    # stack is passed for each answer, and an SDK adds to it.
+    depths = itertools.count(1)
+    if next(itertools.filterfalse(_is_passed, map(_module_at, depths))) is None:
         return Place(None, 0)
-    frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    frame = sys._getframe(next(depths) - 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return Place(frame.f_code, frame.f_lineno)
 
 
-_passed: set[str | None] = set()  # modules that were found to be none that a caller means
-
-
+@functools.lru_cache(maxsize=256)
 def _is_passed(module: str | None) -> bool:
-    if module is None or module.partition(".")[0] not in _NOT_THE_CALLER:
-        return False
-    _passed.add(module)
-    return True
+    return module is not None and module.partition(".")[0] in _NOT_THE_CALLER
 
 
 def _module_by_frame(depth: int) -> str | None:
