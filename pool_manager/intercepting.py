@@ -45,12 +45,12 @@ class Seam:
 
     def is_taken(self) -> bool:
         """Whether a tool is there now."""
-        return self._above.is_replaced() or self.is_taken_below()
+        # The libraries import httpcore when they make their first transport; not imported, it is not patched.
+        return self._above.is_replaced() or (self._core in sys.modules and self.is_taken_below())
 
     def is_taken_below(self) -> bool:
         """Whether one is in httpcore's pool, below the library's own transports."""
         if self._below is None:
-            # The libraries import it when they make their first transport; not imported, it is not patched.
             pool = getattr(sys.modules.get(self._core), self._pool_name, None)
             if pool is None:
                 return False
