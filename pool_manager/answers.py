@@ -21,34 +21,39 @@ Failure: TypeAlias = Callable[[TransportFailure, Pool, Request], Exception]
 
 
 class OpenAnswer:
-    """An answer that somebody is to close. Collected unclosed, it gives back and tells."""
+    """
+    An answer that somebody is to close. Collected unclosed, it gives back and tells.
 
-    def __init__(self, body: Any, exchange: Exchange, request: Request, failure: Failure) -> None:
-        self._body, self._exchange = body, exchange
-        self._request, self._failure, self._taken_at = request, failure, caller()
-        self._open = True
-        exchange.answered(self)
+    Attributes:
+        is_open: It was neither read to its end nor closed.
+
+        failure: Makes an error of the library that it is for.
+    """
+
+    is_open = False
+    failure: Failure
+
+    def __init__(self, body: Any, exchange: Exchange, request: Request) -> None:
+        self._body, self._exchange, self._request = body, exchange, request
+        self._taken_at = caller()
+        self.is_open = True
+        if exchange.pool.looks_for_leaks:
+            exchange.answered(self)
 
     def take_whole(self) -> bytes | None:
         """Take the body if it is all there, and nobody has to wait for a part of it; then this is closed."""
-        take_whole = getattr(self._body, "take_whole", None)
-        content: bytes | None = None if take_whole is None else take_whole()
+        content: bytes | None = self._body.take_whole()
         if content is not None:
-            self._open = False
+            self.is_open = False
             self._exchange.end()
         return content
 
     def __del__(self) -> None:
         """Runs at any time, inside anything: it may leave a note, and not wait for a lock."""
-        if not getattr(self, "_open", False) or sys.is_finalizing():
+        if not self.is_open or sys.is_finalizing():
             return
         self._exchange.abandon(self._body)
         losses.tell(self, ": read it, close it, or use `with`")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it was neither read to its end nor closed."""
-        return self._open
 
     def __str__(self) -> str:
         lease = self._exchange.tenant.name
@@ -64,14 +69,14 @@ class Stream(OpenAnswer):
         try:
             yield from self._body
         except TransportFailure as error:
-            raised = self._failure(error, self._exchange.pool, self._request)
+            raised = self.failure(error, self._exchange.pool, self._request)
             raise raised from raised.__cause__
 
     def close(self) -> None:
         """Give the connection back."""
-        if not self._open:
+        if not self.is_open:
             return
-        self._open = False
+        self.is_open = False
         try:
             self._body.close()
         except BaseException:
@@ -90,13 +95,13 @@ class AsyncStream(OpenAnswer):
         return _Parts(self._body, self._error)
 
     def _error(self, error: TransportFailure) -> Exception:
-        return self._failure(error, self._exchange.pool, self._request)
+        return self.failure(error, self._exchange.pool, self._request)
 
     async def aclose(self) -> None:
         """Give the connection back."""
-        if not self._open:
+        if not self.is_open:
             return
-        self._open = False
+        self.is_open = False
         try:
             await self._body.aclose()
         finally:
@@ -129,28 +134,32 @@ class _Answer:
     headers: Any
     is_closed: bool
     is_stream_consumed: bool
+    pooled: Any = None  # the `OpenAnswer`; the client puts a wrapper of its own around it
     _content: bytes
     _num_bytes_downloaded: int
 
-    def __init__(self, status: int, *, stream: OpenAnswer, **kwargs: Any) -> None:
-        super().__init__(status, stream=stream, **kwargs)  # type: ignore[call-arg]  # the library's
-        self._pooled = stream  # the client puts a wrapper of its own around it
+    def _take_whole(self, kind: type[OpenAnswer]) -> bool:
+        """
+        Have the whole body as the content, if it is there, plain, and nobody has begun to read it.
 
-    def _take_whole(self) -> bool:
-        """Have the whole body as the content, if it is there, plain, and nobody has begun to read it."""
+        Then all that is left to do is to close the stream: the client's wrapper takes the time by that.
+        """
         if self.is_stream_consumed or self.is_closed or "content-encoding" in self.headers:
             return False
-        content = self._pooled.take_whole()
+        pooled = getattr(self.stream, "_stream", None)
+        if pooled is not self.pooled or not isinstance(pooled, kind):  # somebody else's is to see what comes
+            return False
+        content = pooled.take_whole()
         if content is None:
             return False
-        self.is_stream_consumed = True
+        self.is_stream_consumed = self.is_closed = True
         self._content, self._num_bytes_downloaded = content, len(content)
         return True
 
     def _unwind(self) -> None:
         """Let go of the client's wrapper, closed by now: httpx's refers back, a circle for each answer."""
         if hasattr(self, "_elapsed"):  # httpx2's does not, and keeps the time
-            self.stream = self._pooled
+            self.stream = self.pooled
 
 
 def answer_type(library: Any) -> type:
@@ -160,8 +169,8 @@ def answer_type(library: Any) -> type:
     class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only
         def read(self) -> bytes:
             if not hasattr(self, "_content"):
-                if self._take_whole():
-                    self.close()
+                if self._take_whole(Stream):
+                    self.stream.close()
                 else:
                     theirs.read(self)
                 self._unwind()
@@ -169,8 +178,8 @@ def answer_type(library: Any) -> type:
 
         async def aread(self) -> bytes:
             if not hasattr(self, "_content"):
-                if self._take_whole():
-                    await self.aclose()
+                if self._take_whole(AsyncStream):
+                    await self.stream.aclose()
                 else:
                     await theirs.aread(self)
                 self._unwind()
@@ -179,7 +188,7 @@ def answer_type(library: Any) -> type:
         def __reduce__(self) -> tuple[object, ...]:
             # A pickle of it is one of the library's: whoever reads it need not know of us.
             state = cast("dict[str, object]", self.__getstate__())
-            state.pop("_pooled", None)
+            state.pop("pooled", None)
             return object.__new__, (theirs,), state
 
     Response.__qualname__ = "Response"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable
 from typing import Protocol
 
@@ -67,7 +67,7 @@ class Exchange:
         log.replay(request, resent)
 
     def _count_retry(self, request: Request, cause: str, *, asked_for: bool) -> None:
-        self._guard.move(self.pool.tally.count_retry, cause, asked_for=asked_for)
+        self._guard.move(functools.partial(self.pool.tally.count_retry, cause, asked_for=asked_for))
         if self._owner.audience.listeners:
             event = RetryEvent(
                 request=str(request), lane=request.lane, lease=request.lease, cause=cause, asked_for=asked_for
@@ -76,9 +76,8 @@ class Exchange:
 
     def answered(self, what: object) -> None:
         """Know that somebody holds its answer: *what*, in words. Told if that is for too long."""
-        if self.pool.share.limits.leak_threshold != math.inf:
-            self._what = str(what)
-            self._owner.watch(self)
+        self._what = str(what)
+        self._owner.watch(self)
 
     def __str__(self) -> str:
         return self._what

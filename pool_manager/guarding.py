@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock, get_ident
+from _thread import RLock
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, final
+from typing import TypeVar, TypeVarTuple, final
 
 from pool_manager.errors import PoolError
 
-P = ParamSpec("P")
+Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
@@ -25,36 +25,29 @@ class Guard:
     A finaliser, or the handler of a signal, runs inside whatever its thread does just then: also inside a
     move. It must not wait for the lock, since who is to release it is below it on the stack; and it must not
     do without, since it sees things half done. It puts off what it wants (`is_held_here`), or is refused.
+
+    Attributes:
+        is_held_here: Tells whether the calling code has struck a move of its own thread.
     """
 
-    __slots__ = ("_holder", "_lock")
+    __slots__ = ("_lock", "is_held_here")
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
-        self._holder = 0
-
-    @property
-    def is_held_here(self) -> bool:
-        """Whether the calling code has struck a move of its own thread."""
-        return self._holder == get_ident()
+        self._lock = RLock()  # never taken twice: it is one for what it knows of its holder
+        self.is_held_here: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
 
     def look(self, look: Callable[[], T]) -> T:
         """Make a move that changes nothing; also in the middle of another one of this thread."""
-        return look() if self.is_held_here else self.move(look)
+        return look() if self.is_held_here() else self.move(look)
 
-    def move(self, move: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def move(self, move: Callable[[*Args], T], *args: *Args) -> T:
         """
         Make *move* under the lock. It lasts microseconds: no I/O, no wait, nobody else's code.
 
         Raises:
             PoolError: This thread is in the middle of a move, which the caller has struck.
         """
-        here = get_ident()  # before the lock is taken: between the two next lines nothing can strike
-        if self._holder == here:
+        if self.is_held_here():
             raise struck()
         with self._lock:
-            self._holder = here
-            try:
-                return move(*args, **kwargs)
-            finally:
-                self._holder = 0
+            return move(*args)

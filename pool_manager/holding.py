@@ -74,8 +74,6 @@ class Holdings:
 
         drained: Who is to be told when no request is out any more.
 
-        in_flight: Requests that are out.
-
         counts: Of leases and answers.
 
         overdue: Leases and answers that may be held for so long.
@@ -89,7 +87,6 @@ class Holdings:
         self.threads = Home(Threads())
         self.lingering: deque[Pool] = deque()
         self.drained: list[Callable[[], object]] = []
-        self.in_flight = 0
         self.counts: Final = LeaseCounts()
         self.overdue: Overdue[Tenant | Exchange] = Overdue()
         self.returned_late: deque[Tenant | Exchange] = deque()
@@ -103,7 +100,6 @@ class Holdings:
         self.homes, self.threads = weakref.WeakKeyDictionary(), Home(Threads())
         self.lingering.clear()
         self.drained.clear()
-        self.in_flight = 0
         self.overdue = Overdue()
         self.returned_late.clear()
         self._past.clear()
@@ -113,13 +109,15 @@ class Holdings:
 
     def take(self, tenant: Tenant, share: Share) -> None:
         """Count a new lease; raises `PoolClosed`."""
-        self._refuse_if_closed()
+        if self._closed:
+            raise self._refusal()
         self.counts.leases_taken += 1
         self.hold(tenant, share)
 
     def join(self, tenant: Tenant, share: Share, loop: object | None) -> Pool:
         """Have *tenant* hold the pool of *share* on *loop* (None: threads); raises `PoolClosed`."""
-        self._refuse_if_closed()
+        if self._closed:
+            raise self._refusal()
         home = self.threads if loop is None else self.homes.get(loop)
         if home is None:
             home = self.homes[loop] = Home(loops.runtime_of(loop))
@@ -146,32 +144,47 @@ class Holdings:
 
     # Requests
 
-    def find(self, tenant: Tenant, share: Share, loop: object | None) -> Pool:
-        """Give the pool of a request that is to be let in; raises `PoolClosed` or `LeaseClosed`."""
-        if tenant.closed:
-            if not tenant.reopens:
-                raise LeaseClosed(f"{tenant}, was given back")
-            self.counts.leases_taken += 1
-            tenant.closed = False
-            self.hold(tenant, share)
-        return self.join(tenant, share, loop)
+    def let_in(
+        self, tenant: Tenant, share: Share, loop: object | None, open_pool: Callable[[Pool], object]
+    ) -> tuple[Pool, bool]:
+        """
+        Let a request in; give its pool, and whether *open_pool* was called, since it is the first one there.
 
-    def let_in(self, pool: Pool) -> None:
-        """Count a request that is let in."""
+        Raises:
+            LeaseClosed: The lease was given back, and is not one that reopens.
+
+            PoolClosed: Everything is closed.
+        """
+        if tenant.closed:
+            self._reopen(tenant, share)
+        pool = self.join(tenant, share, loop)
+        first = pool.engine is None
+        if first:
+            open_pool(pool)
         pool.in_flight += 1
         pool.tally.requests += 1
-        self.in_flight += 1
+        return pool, first
 
-    def end(self, exchange: Exchange, *, failed: bool, lost: bool) -> tuple[bool, list[Callable[[], object]]]:
-        """Let a request out; tell whether its pool is to be closed, and who waited for this."""
+    def _reopen(self, tenant: Tenant, share: Share) -> None:
+        if not tenant.reopens:
+            raise LeaseClosed(f"{tenant}, was given back")
+        self.counts.leases_taken += 1
+        tenant.closed = False
+        self.hold(tenant, share)
+
+    def end(self, exchange: Exchange) -> bool:
+        """Let a request out; tell whether its pool is to be closed."""
         pool = exchange.pool
         pool.in_flight -= 1
-        pool.tally.failed += failed
-        self.in_flight -= 1
+        if pool.looks_for_leaks:
+            self._release(exchange)
+        return not pool.tenants and self._withdraw_if_unheld(pool)
+
+    def fail(self, exchange: Exchange, *, lost: bool) -> bool:
+        """Let a request out that has failed, as `end` does; *lost* says that nobody has closed its answer."""
+        exchange.pool.tally.failed += 1
         self.counts.responses_leaked += lost
-        self._release(exchange)
-        drained = self.drained if not self.in_flight else []
-        return not pool.is_held and self._withdraw_if_unheld(pool), drained
+        return self.end(exchange)
 
     # Leaks
 
@@ -268,9 +281,8 @@ class Holdings:
             self.lingering.append(pool)
         return False
 
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise PoolClosed(f"manager {self._name!r} is closed")
+    def _refusal(self) -> PoolClosed:
+        return PoolClosed(f"manager {self._name!r} is closed")
 
     # Looking
 
@@ -282,6 +294,11 @@ class Holdings:
             past=[past.copy() for past in self._past.values()],
             counts=attrs.evolve(self.counts),
         )
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are out."""
+        return sum(pool.in_flight for home in self._all_homes() for pool in home.all())
 
     def all_pools(self) -> list[Pool]:
         """Give every pool that serves."""

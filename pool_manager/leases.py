@@ -13,14 +13,13 @@ import itertools
 import sys
 from collections.abc import Callable
 from types import CodeType, TracebackType
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TypeVar, final, overload
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, final, overload
 
 import httpx
 
 from pool_manager import losses
 from pool_manager.core.lanes import Lanes
 from pool_manager.errors import LeaseClosed
-from pool_manager.exchanges import Exchange
 from pool_manager.pools import Share, Tenant
 from pool_manager.registry import Registry
 from pool_manager.retrying import Retrier
@@ -36,14 +35,14 @@ C = TypeVar("C")
 _NOT_THE_CALLER = frozenset({"pool_manager", "httpx", "httpx2", "contextlib"})
 
 
-class Place(NamedTuple):
+class Place(tuple[CodeType | None, int]):
     """A line of somebody's code. It is made for each answer, and put into words for the few that get lost."""
 
-    code: CodeType | None
-    line: int
+    __slots__ = ()
 
     def __str__(self) -> str:
-        return "an unknown place" if self.code is None else f"{self.code.co_filename}:{self.line}"
+        code, line = self
+        return "an unknown place" if code is None else f"{code.co_filename}:{line}"
 
 
 def caller() -> Place:
@@ -52,9 +51,9 @@ def caller() -> Place:
     # stack is passed for each answer, and an SDK adds to it.
     depths = itertools.count(1)
     if next(itertools.filterfalse(_is_passed, map(_module_at, depths))) is None:
-        return Place(None, 0)
+        return Place((None, 0))
     frame = sys._getframe(next(depths) - 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return Place(frame.f_code, frame.f_lineno)
+    return Place((frame.f_code, frame.f_lineno))
 
 
 @functools.lru_cache(maxsize=256)
@@ -97,7 +96,7 @@ class Tenancy:
     ) -> None:
         self.share: Final = share
         self.retrier: Final = retrier
-        self._registry: Final = registry
+        self.registry: Final = registry
         self.tenant: Final = tenant
         if not tenant.closed:  # else it is taken when it is used
             registry.take(tenant, share)
@@ -109,12 +108,12 @@ class Tenancy:
             self.tenant.name, self.tenant.lane, str(self.tenant.taken_at),
             reopens=True, installed=self.tenant.installed, may_be_lost=self.tenant.may_be_lost, closed=True,
         )  # fmt: skip
-        return Tenancy, (self._registry, tenant, self.share, self.retrier)
+        return Tenancy, (self.registry, tenant, self.share, self.retrier)
 
     @property
     def lanes(self) -> Lanes:
         """Those of its manager."""
-        return self._registry.lanes
+        return self.registry.lanes
 
     def join(self, *, is_async: bool | None) -> None:
         """
@@ -125,24 +124,20 @@ class Tenancy:
         """
         loop = None if is_async is False else loops.current_or_none()
         if loop is not None or not is_async:
-            self._registry.join(self.tenant, self.share, loop)
+            self.registry.join(self.tenant, self.share, loop)
 
     @property
     def is_out(self) -> bool:
         """Whether it was taken and not given back."""
         return self._taken and not self.tenant.closed
 
-    def begin(self, share: Share, loop: object | None) -> Exchange:
-        """Let a request in, on *loop* or (None) in a thread; raises `LeaseClosed` or `PoolClosed`."""
-        return self._registry.begin(self.tenant, share, loop)
-
     def close(self) -> None:
         """Give the lease back; from any thread, any number of times."""
-        self._registry.shut(self._registry.give_back(self.tenant))
+        self.registry.shut(self.registry.give_back(self.tenant))
 
     async def aclose(self) -> None:
         """Give the lease back; what it was the last to hold here is closed when this returns."""
-        await self._registry.ashut(self._registry.give_back(self.tenant))
+        await self.registry.ashut(self.registry.give_back(self.tenant))
 
     def stats(self) -> tuple[PoolStats, ...]:
         """Give one snapshot of each pool that it holds."""
@@ -155,7 +150,7 @@ class Tenancy:
             return
         if self.tenant.closed or self.tenant.returning:
             return
-        self._registry.lose(self.tenant)
+        self.registry.lose(self.tenant)
         if not self.tenant.may_be_lost:
             losses.tell(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, TypeAlias
@@ -159,6 +160,7 @@ class Pool:
     def __init__(self, share: Share, home: Home) -> None:
         self.number: Final = next(_numbers)
         self.share: Final = share
+        self.looks_for_leaks: Final = share.limits.leak_threshold != math.inf
         self.home: Final = home
         self.runtime: Final = home.runtime
         self.tenants: dict[Tenant, None] = {}  # in the order in which they came
@@ -168,28 +170,23 @@ class Pool:
         self.lingers = False
         self.closed = False
         self.is_outdated = False  # it was to be reset, and has not come to it
-        self._engine: Engine | AsyncEngine | None = None
+        self.engine: Engine | AsyncEngine | None = None  # what carries its requests, once there was one
 
     @property
     def is_held(self) -> bool:
         """Whether a lease or an open answer needs it."""
         return bool(self.tenants) or self.in_flight > 0
 
-    @property
-    def engine(self) -> Engine | AsyncEngine | None:
-        """What carries its requests, once there was one."""
-        return self._engine
-
-    def ensure_engine(
+    def open(
         self, lanes: Lanes, contexts: ContextCache, audience: Audience, stand_in: StandIn | None = None
     ) -> None:
-        """Make the engine if there is none, by *stand_in* if given. Cheap: no TLS context, no socket."""
-        if self._engine is None and stand_in is not None:
-            self._engine = stand_in(self)
-        elif self._engine is None:
+        """Make the engine, by *stand_in* if given. Cheap: no TLS context, no socket."""
+        if stand_in is not None:
+            self.engine = stand_in(self)
+        else:
             lanes = Lanes([Lane.long_poll()]) if self.share.polls else lanes
             make, share = self._engine_type(), self.share
-            self._engine = make(share.config, share.limits, lanes, contexts, audience=audience)
+            self.engine = make(share.config, share.limits, lanes, contexts, audience=audience)
 
     def _engine_type(self) -> Callable[..., Engine | AsyncEngine]:
         if self.runtime.name == "threads":
@@ -212,10 +209,10 @@ class Pool:
 
     def close_connections(self) -> None:
         """Let every socket go, here and now: in the pool's own loop, in a thread, or after the loop's end."""
-        if isinstance(self._engine, ThreadsEngine):
-            self._engine.close()
-        elif self._engine is not None:
-            self._engine.abandon()
+        if isinstance(self.engine, ThreadsEngine):
+            self.engine.close()
+        elif self.engine is not None:
+            self.engine.abandon()
 
     def reset(self) -> None:
         """
@@ -223,20 +220,20 @@ class Pool:
 
         In a loop it is done in a turn of its own, or before the next request.
         """
-        if self._engine is not None:
+        if self.engine is not None:
             self.is_outdated = True
             with contextlib.suppress(RuntimeError):  # its loop is over: the sweep will find it
                 self.runtime.call_soon(self.catch_up)
 
     def catch_up(self) -> None:
         """Do what `reset` asked for, if that was not done yet."""
-        if self.is_outdated and self._engine is not None:
+        if self.is_outdated and self.engine is not None:
             self.is_outdated = False
-            self._engine.reset()
+            self.engine.reset()
 
     def engine_stats(self) -> EngineStats:
         """Tell how its connections stand now; not to be asked under the registry's lock."""
-        return self._engine.stats() if self._engine is not None else EngineStats()
+        return self.engine.stats() if self.engine is not None else EngineStats()
 
     def seen(self) -> Holding:
         """See how it is held now; a move of the registry's."""

@@ -109,11 +109,11 @@ class Registry:
         Returns:
             The pools that nobody holds now, to be passed to `shut` or `ashut`.
         """
-        if self.guard.is_held_here:
+        if self.guard.is_held_here():
             tenant.returning = True
             self.defer(lambda: self.shut(self.give_back(tenant, leaked=leaked)))
             return []
-        unheld = self.guard.move(self.holdings.give_back, tenant, leaked=leaked)
+        unheld = self.guard.move(functools.partial(self.holdings.give_back, tenant, leaked=leaked))
         self._start_lingering()
         self._tell_returned()
         return unheld
@@ -147,9 +147,9 @@ class Registry:
 
             PoolClosed: The manager is closed.
         """
-        if self._deferred or (self.holdings.overdue.next != math.inf and self.holdings.is_overdue()):
+        if self._deferred or (self.holdings.overdue.allowed and self.holdings.is_overdue()):
             self.sweep()
-        pool, first = self.guard.move(self._begin, tenant, share, loop)
+        pool, first = self.guard.move(self.holdings.let_in, tenant, share, loop, self._open)
         exchange = Exchange(pool, tenant, self, self.guard)
         try:
             if first:
@@ -162,28 +162,29 @@ class Registry:
             raise
         return exchange
 
-    def _begin(self, tenant: Tenant, share: Share, loop: object | None) -> tuple[Pool, bool]:
-        pool = self.holdings.find(tenant, share, loop)
-        pool.ensure_engine(self.lanes, self._contexts, self.audience, self.stand_in)
-        self.holdings.let_in(pool)
-        return pool, pool.tally.requests == 1
+    def _open(self, pool: Pool) -> None:
+        pool.open(self.lanes, self._contexts, self.audience, self.stand_in)
 
     def end(self, exchange: Exchange, *, failed: bool, lost: bool) -> None:
         """Let a request out; *lost* says that nobody has closed its answer."""
-        if self.guard.is_held_here:
+        holdings = self.holdings
+        end = functools.partial(holdings.fail, lost=lost) if failed else holdings.end
+        try:
+            withdrawn = self.guard.move(end, exchange)
+        except PoolError:  # struck
             self.defer(functools.partial(self.end, exchange, failed=failed, lost=lost))
             return
-        withdrawn, drained = self.guard.move(self.holdings.end, exchange, failed=failed, lost=lost)
         if self._deferred:  # by whoever struck this very move, maybe
             self.sweep()
-        if self.holdings.lingering:
+        if holdings.lingering:
             self._start_lingering()
-        if self.holdings.returned_late:
+        if holdings.returned_late:
             self._tell_returned()
         if withdrawn:
             self.shut([exchange.pool])
-        for notify in drained:
-            notify()
+        if holdings.drained and not holdings.in_flight:
+            for notify in [*holdings.drained]:
+                notify()
 
     # Closing
 
@@ -206,7 +207,7 @@ class Registry:
 
     def close(self) -> None:
         """Refuse every further request and close every pool; requests that are out fail."""
-        if self.guard.is_held_here:
+        if self.guard.is_held_here():
             self.defer(self.close)
         else:
             self.shut(self.guard.move(self.holdings.withdraw_all))

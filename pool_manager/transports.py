@@ -23,7 +23,7 @@ import attrs
 from pool_manager import errors, riding
 from pool_manager.answers import AsyncStream, Stream, answer_type
 from pool_manager.config import Proxy
-from pool_manager.core.messages import AsyncEngine, Engine, Request, Response, TransportFailure
+from pool_manager.core.messages import AsyncResponse, Request, Response, SyncResponse, TransportFailure
 from pool_manager.core.redacting import redacted, secrets_of, without
 from pool_manager.errors import ConfigError
 from pool_manager.exchanges import Exchange
@@ -34,6 +34,7 @@ from pool_manager.retrying import Retrier
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.upgrading import Upgraded
 
+_Timeouts: TypeAlias = Mapping[str, float | None]
 _Route: TypeAlias = tuple[Any, Share]  # a URLPattern of the library, and whom what matches shares with
 
 # What the library in use calls each of ours.
@@ -42,6 +43,8 @@ _ALSO = {
     errors.PoolOverloaded: "PoolTimeout",
     errors.PoolClosed: "ConnectError",
 }
+
+_NO_TIMEOUTS: _Timeouts = {}
 
 # What the libraries are built upon: never imported for this.
 _CORES = ("httpcore", "httpcore2")
@@ -56,8 +59,10 @@ class Face:
         self.transport_type: type[PoolTransport] = type(
             "PoolTransport", (PoolTransport, *bases), {"face": self}
         )
-        self.stream_type = type("PooledStream", (Stream, library.SyncByteStream), {})
-        self.async_stream_type = type("PooledStream", (AsyncStream, library.AsyncByteStream), {})
+        self.stream_type = type("PooledStream", (Stream, library.SyncByteStream), {"failure": self.failure})
+        self.async_stream_type = type(
+            "PooledStream", (AsyncStream, library.AsyncByteStream), {"failure": self.failure}
+        )
         self.response_type: Any = answer_type(library)
         self.seam, self.async_seam = Seam(library, is_async=False), Seam(library, is_async=True)
         self._errors: dict[type[errors.PoolError], type[errors.PoolError]] = {
@@ -141,36 +146,30 @@ class Face:
         pattern = self.library._utils.URLPattern  # noqa: SLF001 - as above
         return sorted(((pattern(key), share) for key, share in routes.items()), key=lambda route: route[0])
 
-    def neutral(self, request: Any, exchange: Exchange, lane: str) -> Request:
+    def neutral(self, request: Any, exchange: Exchange, lane: str, target: bytes) -> Request:
         """Take the library's name off a request."""
-        url, extensions = request.url, dict(request.extensions)
-        timeouts = dict(extensions.pop("timeout", {}))
-        queue_timeout = exchange.pool.share.limits.queue_timeout
-        may_wait = queue_timeout == math.inf or exchange.tenant.installed
-        if timeouts.get("pool") is None and not may_wait:
-            timeouts["pool"] = queue_timeout
-        extensions.pop("pool_manager", None)
+        url, extensions = request.url, request.extensions
+        timeouts = extensions.get("timeout", _NO_TIMEOUTS)
+        if timeouts.get("pool") is None:
+            timeouts = _with_queue_timeout(timeouts, exchange)
+        try:  # whole, where the library has it so: it can be sent twice, and in one piece
+            body = request.content
+        except self.library.RequestNotRead:
+            body = request.stream
         return Request(
             method=request.method,
             scheme=url.scheme,
             host=url.raw_host.decode("ascii"),
             port=url.port,
-            target=extensions.pop("target", url.raw_path),
+            target=extensions.get("target", target),
             headers=request.headers.raw,
-            body=self._body(request),
+            body=body,
             timeouts=timeouts,
             lane=lane,
             lease=exchange.tenant.name,
             extensions=extensions,
             on_replay=exchange.replayed,
         )
-
-    def _body(self, request: Any) -> Any:
-        """Give the whole body where the library has it: it can be sent twice, and in one piece."""
-        try:
-            return request.content
-        except self.library.RequestNotRead:
-            return request.stream
 
     def response(self, response: Response, stream: object) -> Any:
         """Make the answer a response of the library."""
@@ -179,9 +178,18 @@ class Face:
         upgraded = extensions.get("network_stream")
         if isinstance(upgraded, Upgraded):
             upgraded.translate = self.stream_failure
-        return self.response_type(
+        made = self.response_type(
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
+        made.pooled = stream
+        return made
+
+
+def _with_queue_timeout(timeouts: _Timeouts, exchange: Exchange) -> _Timeouts:
+    """Bound the wait of who has set no bound, but for one who knows nothing of pools."""
+    seconds = exchange.pool.share.limits.queue_timeout
+    may_wait = seconds == math.inf or exchange.tenant.installed
+    return timeouts if may_wait else {**timeouts, "pool": seconds}
 
 
 def _secrets(request: Request, pool: Pool) -> list[bytes]:
@@ -238,6 +246,7 @@ class PoolTransport:
 
     def __init__(self, tenancy: Tenancy, share: Share, *, routes: Mapping[str, Share], owns: bool) -> None:
         self._tenancy, self._share, self._lanes, self._owns = tenancy, share, tenancy.lanes, owns
+        self._registry = tenancy.registry
         self._routes = self.face.sort(routes)
         self.replaced: Sequence[Any] = ()  # what an attached client had before, closed with it
 
@@ -252,25 +261,27 @@ class PoolTransport:
                 return share
         return self._share
 
-    def _lane_of(self, request: Any) -> str:
-        ride, leased = riding.current(), self._tenancy.tenant.lane
-        if ride is not None and ride.lane is not None:
-            leased = ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
-        return self._lanes.choose(request.extensions.get("pool_manager"), leased, request.url.raw_path)
+    def _lane_of(self, ride: riding.Ride) -> str | None:
+        if ride.lane is None:
+            return self._tenancy.tenant.lane
+        return ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
 
     def _begin(self, request: Any, loop: object | None, retried: str | None) -> tuple[Exchange, Request]:
         """Let a request in, *retried* since that; whatever fails after that has let it out again."""
-        lane, share = self._lane_of(request), self._share_for(request.url)
-        if lane == riding.POLLING and lane not in self._lanes:
+        tenant, url, ride = self._tenancy.tenant, request.url, riding.current()
+        share = self._share_for(url) if self._routes else self._share
+        leased, target = tenant.lane if ride is None else self._lane_of(ride), url.raw_path
+        lane = self._lanes.choose(request.extensions.get("pool_manager"), leased, target)
+        if ride is not None and lane == riding.POLLING and lane not in self._lanes:
             share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._tenancy.begin(share, loop)
+            exchange = self._registry.begin(tenant, share, loop)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
         try:
             if exchange.pool.is_outdated:
                 exchange.pool.catch_up()
-            neutral = self.face.neutral(request, exchange, lane)
+            neutral = self.face.neutral(request, exchange, lane, target)
             if retried is not None:
                 exchange.retried(neutral, retried)
             return exchange, neutral  # noqa: TRY300 - nothing of it may fail without letting it out
@@ -299,7 +310,8 @@ class PoolTransport:
     def _send(self, request: Any, *, retried: str | None = None) -> Any:
         exchange, neutral = self._begin(request, None, retried)
         try:
-            response = cast(Engine, exchange.pool.engine).open(neutral)
+            engine: Any = exchange.pool.engine  # of threads
+            response: SyncResponse = engine.open(neutral)
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
@@ -307,24 +319,22 @@ class PoolTransport:
         except BaseException:
             exchange.end(failed=True)
             raise
-        return self.face.response(
-            response, self.face.stream_type(response.body, exchange, neutral, self.face.failure)
-        )
+        return self.face.response(response, self.face.stream_type(response.body, exchange, neutral))
 
     def handle_async_request(self, request: Any) -> Awaitable[Any]:
         """Send a request from the running loop, by the pool of that loop; again where that was asked for."""
         seam = self.face.async_seam
         send = self._by(seam, self._asend, request) if seam.is_taken() else self._asend
         if self.retrier is None:
-            return cast(
-                "Awaitable[Any]", send(request)
-            )  # not awaited here: a coroutine less for each request
+            answered: Awaitable[Any] = send(request)
+            return answered  # not awaited here: a coroutine less for each request
         return self.retrier.asend(request, send)
 
     async def _asend(self, request: Any, *, retried: str | None = None) -> Any:
         exchange, neutral = self._begin(request, loops.current(), retried)
         try:
-            response = await cast(AsyncEngine, exchange.pool.engine).open(neutral)
+            engine: Any = exchange.pool.engine  # of the running loop
+            response: AsyncResponse = await engine.open(neutral)
         except (TransportFailure, errors.PoolError) as error:
             raised = self.face.failure(error, exchange.pool, neutral)
             exchange.end(failed=True)
@@ -332,9 +342,7 @@ class PoolTransport:
         except BaseException:
             exchange.end(failed=True)
             raise
-        return self.face.response(
-            response, self.face.async_stream_type(response.body, exchange, neutral, self.face.failure)
-        )
+        return self.face.response(response, self.face.async_stream_type(response.body, exchange, neutral))
 
     def close(self) -> None:
         """Give the lease back."""

@@ -18,11 +18,16 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Overdue(Generic[T]):
-    """Things that are held, of those for which somebody has said for how long they may be."""
+    """
+    Things that are held, of those for which somebody has said for how long they may be.
+
+    Attributes:
+        allowed: For how many seconds each of them may be held.
+    """
 
     def __init__(self) -> None:
         self._deadlines: Deadlines[T] = Deadlines()
-        self._allowed: dict[T, float] = {}
+        self.allowed: dict[T, float] = {}
         self._found: set[T] = set()
 
     @property
@@ -33,18 +38,18 @@ class Overdue(Generic[T]):
     def hold(self, thing: T, now: float, seconds: float) -> None:
         """Have *thing* found when it is held for more than so many *seconds* from now; `math.inf`: never."""
         if seconds != math.inf:
-            self._allowed[thing] = seconds
+            self.allowed[thing] = seconds
             self._deadlines.set(thing, now, seconds)
 
     def find(self, now: float) -> list[tuple[T, float]]:
         """Give what has been held for too long, each once, and for how many seconds it may be held."""
         found = [*self._deadlines.take_due(now)]
         self._found.update(found)
-        return [(thing, self._allowed[thing]) for thing in found]
+        return [(thing, self.allowed[thing]) for thing in found]
 
     def release(self, thing: T) -> bool:
         """Look for *thing* no more; tell whether it was found before."""
-        if self._allowed.pop(thing, None) is None:
+        if self.allowed.pop(thing, None) is None:
             return False
         self._deadlines.discard(thing)
         was_found = thing in self._found

@@ -121,6 +121,10 @@ class Body(Protocol):
 
     def __iter__(self) -> Iterator[bytes]: ...
 
+    def take_whole(self) -> bytes | None:
+        """Give the whole body if it is all there, and then be closed; None if somebody has to wait for it."""
+        ...
+
     def close(self) -> None:
         """Give the connection back. Safe to repeat."""
         ...
@@ -134,6 +138,10 @@ class AsyncBody(Protocol):
     """A response body in a loop."""
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def take_whole(self) -> bytes | None:
+        """Give the whole body if it is all there, and then be closed; None if somebody has to wait for it."""
+        ...
 
     async def aclose(self) -> None:
         """Give the connection back. Safe to repeat."""

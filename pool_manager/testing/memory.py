@@ -170,6 +170,9 @@ class _Body:
         except Exception as error:
             raise _failure(error) from error
 
+    def take_whole(self) -> None:
+        """Nothing is known of how much is there."""
+
     def close(self) -> None:
         self._response.close()
 
@@ -188,6 +191,9 @@ class _AsyncBody:
                 yield part
         except Exception as error:
             raise _failure(error) from error
+
+    def take_whole(self) -> None:
+        """Nothing is known of how much is there."""
 
     async def aclose(self) -> None:
         await self._response.aclose()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import pickle
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 import anyio
@@ -68,5 +68,66 @@ def test_a_pooled_response_is_the_librarys(
             answer = await pooled.get(counting_server.url)
             assert isinstance(answer, library.Response)
             assert await all_that_is_seen(pooled, counting_server.url) == expected
+
+    anyio.run(main)
+
+
+class Counted:
+    """What a transport around the pooled one puts around a body."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.parts: list[bytes] = []
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._stream:
+            self.parts.append(part)
+            yield part
+
+    def close(self) -> None:
+        """Close what is within."""
+        self._stream.close()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_wrapper_around_a_body_sees_it(library: Any, counting_server: CountingServer) -> None:
+    """A body that is there whole is not taken behind the back of who stands between it and the client."""
+    counting_server.respond = lambda _: Answer(body=BODY)
+    counted: list[Counted] = []
+
+    class Stream(Counted, library.SyncByteStream):  # type: ignore[misc]  # known at run time only
+        pass
+
+    with PoolManager() as manager, manager.client(library.Client) as client:
+        inner = client._transport  # noqa: SLF001 - as those do who wrap a client that exists
+
+        class Around(library.BaseTransport):  # type: ignore[misc]  # as above
+            def handle_request(self, request: Any) -> Any:
+                answer = inner.handle_request(request)
+                answer.stream = Stream(answer.stream)
+                counted.append(answer.stream)
+                return answer
+
+        client._transport = Around()  # noqa: SLF001 - as above
+        assert client.get(counting_server.url).content == BODY
+        client._transport = inner  # noqa: SLF001 - as above
+    assert [b"".join(stream.parts) for stream in counted] == [BODY]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_wrong_way_to_read(library: Any, counting_server: CountingServer) -> None:
+    """A sync `read` of an async answer fails as the library has it, and takes nothing."""
+
+    async def main() -> None:
+        async with library.AsyncClient(trust_env=False) as plain:
+            expected = await said(plain)
+        async with PoolManager() as manager, manager.client(library.AsyncClient) as pooled:
+            assert await said(pooled) == expected
+
+    async def said(client: Any) -> list[object]:
+        async with client.stream("GET", counting_server.url) as answer:
+            with pytest.raises(RuntimeError) as error:
+                answer.read()
+            return [str(error.value), answer.is_closed, answer.is_stream_consumed, await answer.aread()]
 
     anyio.run(main)
