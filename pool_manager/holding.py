@@ -133,7 +133,7 @@ class Holdings:
         """Take *tenant* out of every pool; give those that nobody holds now."""
         if tenant.closed:
             return []
-        tenant.closed, tenant.returning = True, False
+        tenant.closed, tenant.returning, tenant.recent = True, False, None
         self.counts.leases_returned += 1
         self.counts.leases_leaked += leaked
         self._release(tenant)
@@ -143,6 +143,15 @@ class Holdings:
         return [pool for pool in left if self._withdraw_if_unheld(pool)]
 
     # Requests
+
+    def let_in_again(self, tenant: Tenant, share: Share, loop: object | None) -> Pool | None:
+        """Let a request in where the one before it went, and give its pool; None if it is for `let_in`."""
+        pool = tenant.recent
+        if pool is None or pool.share is not share or pool.loop is not loop or pool.closed or self._closed:
+            return None
+        pool.in_flight += 1
+        pool.tally.requests += 1
+        return pool
 
     def let_in(
         self, tenant: Tenant, share: Share, loop: object | None, open_pool: Callable[[Pool], object]
@@ -161,6 +170,8 @@ class Holdings:
         first = pool.engine is None
         if first:
             open_pool(pool)
+        elif loop is None or pool.home.watch is not None:
+            tenant.recent, pool.loop = pool, loop
         pool.in_flight += 1
         pool.tally.requests += 1
         return pool, first

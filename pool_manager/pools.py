@@ -59,6 +59,13 @@ class Tenant:
     closed: bool = False
     returning: bool = False  # was closed where that had to be put off
     pools: set[Pool] = attrs.field(factory=set)
+    recent: Pool | None = None  # the one of `pools` that its requests took of late
+
+    def leave(self, pool: Pool) -> None:
+        """Hold *pool* no longer."""
+        self.pools.discard(pool)
+        if self.recent is pool:
+            self.recent = None
 
     def __str__(self) -> str:
         return f"lease {self.name!r}, taken at {self.taken_at}"
@@ -162,6 +169,7 @@ class Pool:
         self.share: Final = share
         self.looks_for_leaks: Final = share.limits.leak_threshold != math.inf
         self.home: Final = home
+        self.loop: object | None = None  # known while it is a recent one: see `Tenant`
         self.runtime: Final = home.runtime
         self.tenants: dict[Tenant, None] = {}  # in the order in which they came
         self.in_flight = 0
@@ -200,12 +208,13 @@ class Pool:
     def withdraw(self) -> None:
         """Serve no new tenant: leave the table, if this is still the pool there."""
         self.closed = True
+        self.home.closing.add(self)  # first of all: a fork in another thread is to find it here or there
         if self.home.pools.get(self.share) is self:
             del self.home.pools[self.share]
-        self.home.closing.add(self)
         for tenant in self.tenants:
-            tenant.pools.discard(self)
+            tenant.leave(self)
         self.tenants.clear()
+        self.loop = None
 
     def close_connections(self) -> None:
         """Let every socket go, here and now: in the pool's own loop, in a thread, or after the loop's end."""

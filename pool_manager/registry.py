@@ -149,6 +149,12 @@ class Registry:
         """
         if self._deferred or (self.holdings.overdue.allowed and self.holdings.is_overdue()):
             self.sweep()
+        pool = self.guard.move(self.holdings.let_in_again, tenant, share, loop)
+        if pool is None:
+            return self._begin(tenant, share, loop)
+        return Exchange(pool, tenant, self, self.guard)
+
+    def _begin(self, tenant: Tenant, share: Share, loop: object | None) -> Exchange:
         pool, first = self.guard.move(self.holdings.let_in, tenant, share, loop, self._open)
         exchange = Exchange(pool, tenant, self, self.guard)
         try:

@@ -190,6 +190,7 @@ class RegistryMachine(RuleBasedStateMachine):
         """A lease that was given back holds nothing; one that is open is in each pool it names."""
         for tenant in self.open:
             assert all(tenant in pool.tenants for pool in tenant.pools)
+            assert tenant.recent is None or (tenant.recent in tenant.pools and not tenant.recent.closed)
 
     def teardown(self) -> None:
         """When all is given back and closed, nothing is left."""
