@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -182,6 +183,8 @@ class Face:
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
         made.pooled = stream
+        if b"".join(itertools.chain.from_iterable(response.headers)).isascii():
+            made.headers.encoding = "ascii"  # as it finds by itself, header by header
         return made
 
 
