@@ -213,13 +213,11 @@ class Http1Carrier(Carrier):
 
     def _take(self, exchange: Exchange, events: Sequence[Event]) -> None:
         for event in events:
-            if self._current is not exchange:
-                return  # it was given up, and what is left of this read with it
             if type(event) is bytes:
                 if self._draining is None:
                     exchange.take_part(event)
-                else:
-                    self._drain(len(event))
+                elif not self._drain(len(event)):
+                    return  # it was given up, and what is left of this read with it
             elif type(event) is Head:
                 self.http_version = event.http_version
                 exchange.take_head(event.status, event.reason, event.headers)
@@ -240,11 +238,12 @@ class Http1Carrier(Carrier):
         else:
             exchange.postpone()
 
-    def _drain(self, size: int) -> None:
-        """Pass over a part of an answer that nobody wants."""
+    def _drain(self, size: int) -> bool:
+        """Pass over a part of an answer that nobody wants; False if that was too much."""
         self._room -= size
         if self._room < 0:
             self._break()
+        return self._room >= 0
 
     def _pause(self, exchange: Exchange) -> None:
         """Take no more from the socket while the caller has so much to read."""
