@@ -188,8 +188,8 @@ class Registry:
             self._tell_returned()
         if withdrawn:
             self.shut([exchange.pool])
-        if holdings.drained and not holdings.in_flight:
-            for notify in [*holdings.drained]:
+        if holdings.drained:
+            for notify in self.guard.move(holdings.take_drained):
                 notify()
 
     # Closing
