@@ -9,9 +9,9 @@ request there.
 from __future__ import annotations
 
 import functools
-import itertools
 import sys
 from collections.abc import Callable
+from itertools import count, filterfalse
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, final, overload
 
@@ -45,12 +45,12 @@ class Place(tuple[CodeType | None, int]):
         return "an unknown place" if code is None else f"{code.co_filename}:{line}"
 
 
-def caller() -> Place:
-    """Give the place that called into this package, past it and the httpx libraries."""
+def caller(depth: int = 1) -> Place:
+    """Give the place that called into this package, past it and the libraries: at least *depth* calls off."""
     # Not `inspect.stack`: it reads source files, at a thousand times the cost. No loop of ours either: the
     # stack is passed for each answer, and an SDK adds to it.
-    depths = itertools.count(1)
-    if next(itertools.filterfalse(_is_passed, map(_module_at, depths))) is None:
+    depths = count(depth)
+    if next(filterfalse(_is_passed, map(_module_at, depths))) is None:
         return Place((None, 0))
     frame = sys._getframe(next(depths) - 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     return Place((frame.f_code, frame.f_lineno))

@@ -162,7 +162,7 @@ class Registry:
                 self.sweep()  # it may be the first one on its loop, and other loops be over
                 _log.info("%s: %s pool opened", self.name, pool.runtime.name)
             if loop is not None and pool.home.watch is None:
-                pool.home.watch = loops.Watch(lambda: self._loop_ended(loop))
+                pool.home.watch = loops.Watch(functools.partial(self._loop_ended, loop))
         except BaseException:  # an interrupt may strike there
             exchange.end(failed=True)
             raise
