@@ -143,7 +143,7 @@ class LoopEngine(ABC):
     async def _send(self, exchange: Exchange, replays: Replays) -> AsyncResponse:
         """Send a request once, and wait for the head of its answer."""
         request = exchange.request
-        tracer = Tracer.of(request) if request.extensions else None
+        tracer = Tracer.of(request) if "trace" in request.extensions else None
         if exchange.ticket.connection is None:
             await self._wait_for_connection(exchange, tracer)
         if not exchange.started:
