@@ -56,6 +56,16 @@ class Deadlines(Generic[T]):
         if due < self.next:  # noqa: PLR1730 - a call of `min` would cost more than the rest
             self.next = due
 
+    def set_at_latest(self, item: T, now: float, seconds: float) -> None:
+        """
+        Have *item* fall due *seconds* after *now*, or earlier if it is to already.
+
+        For what is put off again and again: it is cheap, and who is called too early sets it anew.
+        """
+        queue = self._queue_of.get(item)
+        if queue is None or queue[item] > now + seconds:
+            self.set(item, now, seconds)
+
     def discard(self, item: T) -> None:
         """Forget the deadline of *item*, if it has one."""
         queue = self._queue_of.pop(item, None)

@@ -55,18 +55,18 @@ class Room:
 
     def rest(self, connection: Connection) -> None:
         """Take *connection* for the one that was used last."""
+        origin = connection.origin
         if not connection.multiplexed:
-            connection.origin.idle[connection] = None
-        connection.origin.lane.idle[connection] = None
+            origin.idle[connection] = None
+        origin.lane.idle[connection] = None
         self.idle += 1
 
-    def rouse(self, connection: Connection) -> bool:
-        """Take it from those that nobody holds; tell whether it was one."""
-        if connection.origin.lane.idle.pop(connection, connection) is not None:
-            return False
-        connection.origin.idle.pop(connection, None)
-        self.idle -= 1
-        return True
+    def rouse(self, connection: Connection) -> None:
+        """Take it from those that nobody holds, if it is one."""
+        origin = connection.origin
+        if origin.lane.idle.pop(connection, connection) is None:
+            origin.idle.pop(connection, None)
+            self.idle -= 1
 
     def longest_idle(self, taker: LaneState | None = None) -> Connection | None:
         """Find the one that was unused the longest, of those that make room for a connection of *taker*."""

@@ -359,7 +359,10 @@ class Scheduler:
             if isinstance(item, Origin):
                 self._dials.look(item, now)
                 self._settle(item, now)
-            elif item.phase is not Phase.DIALING or not self._dials.adopt(item):
+            elif item.phase is not Phase.DIALING:
+                self._stock.look(item, now)
+                self._settle(item.origin, now)
+            elif not self._dials.adopt(item):
                 self._stock.expire(item, now)
                 self._settle(item.origin, now)
 

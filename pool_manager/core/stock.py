@@ -88,7 +88,7 @@ class Stock:
             if now >= connection.idle_until:
                 self.expire(connection, now)
             else:
-                self._rouse(connection)
+                self._room.rouse(connection)
                 return connection
         while (shared := origin.oldest_shared()) is not None:
             if now >= shared.ages and shared.requests:
@@ -106,7 +106,7 @@ class Stock:
             if connection.requests:
                 ticket.idle_for = now - connection.idle_since
             if connection.multiplexed:
-                self._rouse(connection)
+                self._room.rouse(connection)
         connection.tickets[ticket] = None
         connection.in_use += 1
         connection.requests += 1
@@ -135,7 +135,7 @@ class Stock:
                 self.close(connection, now, "unusable")
             elif now >= connection.ages:
                 self.drain(connection, now, "age")
-            elif not (used or connection.in_use) and self._time_left(connection, now) <= 0:
+            elif not (used or connection.in_use) and self._kept_until(connection) <= now:
                 self.expire(connection, now)  # it was handed out in time, but nobody has used it since
             else:
                 return True
@@ -145,26 +145,34 @@ class Stock:
 
     def rest(self, connection: Connection, now: float) -> None:
         """Keep *connection* for later; how many are kept is for others to say (rules 6 and 13)."""
-        seconds = self._time_left(connection, now)
-        if seconds <= 0:
+        until = self._kept_until(connection)
+        if until <= now:
             self.expire(connection, now)
             return
-        connection.idle_until = now + seconds
+        connection.idle_until = until
         self._room.rest(connection)
-        if seconds != math.inf:
-            self._deadlines.set(connection, now, seconds)
+        self._watch(connection, now)
 
-    def _time_left(self, connection: Connection, now: float) -> float:
-        """Tell for how many seconds *connection* may go on being unused."""
-        server = connection.keep_alive
-        server = max(server - SERVER_MARGIN, server / 2)
-        kept = min(self._limits.keepalive_expiry, server) - (now - connection.idle_since)
-        return min(kept, connection.ages - now)
+    def look(self, connection: Connection, now: float) -> None:
+        """Close *connection*, which is open, if nobody has used it for too long: its deadline is over."""
+        if not connection.in_use:
+            if now >= connection.idle_until:
+                self.expire(connection, now)
+            else:
+                self._watch(connection, now)
 
-    def _rouse(self, connection: Connection) -> None:
-        """Take *connection* from the idle ones, if it is one."""
-        if self._room.rouse(connection):
-            self._deadlines.discard(connection)
+    def _watch(self, connection: Connection, now: float) -> None:
+        """Have `look` called in time: mostly it was, when the connection rested before."""
+        if connection.idle_until != math.inf:
+            self._deadlines.set_at_latest(connection, now, connection.idle_until - now)
+
+    def _kept_until(self, connection: Connection) -> float:
+        """Tell how long *connection* may go on being unused."""
+        kept = self._limits.keepalive_expiry
+        if connection.keep_alive != math.inf:
+            kept = min(kept, max(connection.keep_alive - SERVER_MARGIN, connection.keep_alive / 2))
+        until = connection.idle_since + kept
+        return min(connection.ages, until)
 
     # How it ends
 
@@ -215,6 +223,7 @@ class Stock:
 
     def _retire(self, connection: Connection) -> None:
         """Take an open connection out of where it would be found."""
-        self._rouse(connection)
+        self._room.rouse(connection)
+        self._deadlines.discard(connection)
         connection.origin.usable -= 1
         connection.origin.usable_shared -= connection.multiplexed
