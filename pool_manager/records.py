@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import NamedTuple
 
 __all__ = ["RequestRecord"]
 
 
-@attrs.frozen(kw_only=True)
-class RequestRecord:
+class RequestRecord(NamedTuple):  # each answer has one: as frozen attrs it would cost three times as much
     """
     How one response came about: ``response.extensions["pool_manager"]``.
 

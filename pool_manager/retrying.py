@@ -11,8 +11,6 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, final
 
-import attrs
-
 from pool_manager import log, riding
 from pool_manager.core.redacting import described, redacted, secrets_of
 from pool_manager.core.replay import IDEMPOTENCY_KEY
@@ -150,7 +148,7 @@ class _Turn:
         """Have the answer's record say how often the request was sent before."""
         record = response.extensions.get("pool_manager")
         if self.is_retry and record is not None:
-            response.extensions["pool_manager"] = attrs.evolve(record, retries=self._attempts.sent - 1)
+            response.extensions["pool_manager"] = record._replace(retries=self._attempts.sent - 1)
         return response
 
 

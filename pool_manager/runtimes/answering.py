@@ -110,16 +110,16 @@ def record_of(exchange: Carried, *, queued_for: float, attempts: int) -> Request
     connection = ticket.connection
     assert connection is not None
     first = connection.requests == 1
-    return RequestRecord(
-        connection_id=connection.number,
-        http_version=exchange.carrier.http_version.decode(),
-        reused=not first,
-        idle_for=ticket.idle_for,
-        queued_for=queued_for,
-        connect_time=connection.opened - connection.begun if first else 0.0,
-        attempts=attempts,
-        lane=request.lane,
-        lease=request.lease,
+    return RequestRecord(  # by position: that is twice as fast as by name
+        connection.number,
+        exchange.carrier.http_version.decode(),
+        not first,
+        ticket.idle_for,
+        queued_for,
+        connection.opened - connection.begun if first else 0.0,
+        attempts,
+        request.lane,
+        request.lease,
     )
 
 

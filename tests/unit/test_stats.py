@@ -162,9 +162,7 @@ def test_documented_counters_are_the_ones_counted(
     assert {field.name for field in attrs.fields(kind) if "grows" in field.metadata} == counters
 
 
-@pytest.mark.parametrize(
-    "kind", [PoolStats, ManagerStats, RuntimeStats, OriginStats, Histogram, RequestRecord]
-)
+@pytest.mark.parametrize("kind", [PoolStats, ManagerStats, RuntimeStats, OriginStats, Histogram])
 def test_a_snapshot_is_frozen(kind: type[attrs.AttrsInstance]) -> None:
     """A snapshot is of one instant: it cannot be changed, and equal ones are equal."""
     values = cast(Any, dict.fromkeys(field.name for field in attrs.fields(kind)))
@@ -373,7 +371,7 @@ def test_a_record_tells_how_an_answer_came(library: ModuleType, server: Hypercor
         assert record.http_version == response.http_version
         assert (record.attempts, record.lane, record.lease) == (1, "default", "billing")
         assert 0 <= record.queued_for < 5
-        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             record.reused = True  # type: ignore[misc]
 
 
