@@ -11,7 +11,7 @@ import enum
 import heapq
 import math
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -147,7 +147,7 @@ class Connection:
     Attributes:
         number: Counts from 1 in the order of dialing: the smaller, the older.
 
-        carrier: The runtime's own; the scheduler does not look at it.
+        carrier: The runtime's own, who knows of which type; the scheduler does not look at it.
 
         endpoint: Where it leads to, if its name was looked up: see `endpoints.py`.
 
@@ -180,7 +180,7 @@ class Connection:
     streams: int
     horizon: int
     cause: Ticket | None = None
-    carrier: object = None
+    carrier: Any = None
     endpoint: Endpoint | None = None
     phase: Phase = Phase.DIALING
     multiplexed: bool = False

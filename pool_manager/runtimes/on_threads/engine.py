@@ -142,11 +142,7 @@ class ThreadsEngine:
         self, exchange: Exchange, key: OriginKey, number: int | None, tracer: Tracer | None, replays: Replays
     ) -> SyncResponse:
         """Send a request once, and wait for the head of its answer."""
-        asked = self.now()
-        self._find_connection(exchange, key, number, tracer)
-        ticket = cast(Ticket, exchange.ticket)
-        queued_for = self.now() - asked
-        carrier = cast(Carrier, cast(Connection, ticket.connection).carrier)
+        carrier = self._find_connection(exchange, key, number, tracer)
         carrier.begin(exchange)
         if tracer is not None:
             tracer.sent(exchange)
@@ -163,40 +159,31 @@ class ThreadsEngine:
             status=exchange.status,
             headers=exchange.headers,
             extensions=extensions,
-            record=record_of(exchange, queued_for=queued_for, attempts=replays.attempts),
+            record=record_of(exchange, queued_for=exchange.queued_for, attempts=replays.attempts),
             body=exchange,
         )
 
     def _find_connection(
         self, exchange: Exchange, key: OriginKey, number: int | None, tracer: Tracer | None
-    ) -> None:
+    ) -> Carrier:
         """Have a connection that is fresh, or an error. One that died while it was idle is no attempt."""
-        waited = False
-        asked = self.now()
-        while True:
-            self._ask(exchange, key, number)
-            ticket = cast(Ticket, exchange.ticket)
-            ticket.asked = asked
-            number = ticket.number
-            if exchange.waiter is not None:
-                if tracer is not None and not waited:
-                    tracer.waiting()
-                waited = True
-                if not self._wait_in_queue(exchange):
-                    continue
-                if tracer is not None:
-                    tracer.connected(ticket)
-            connection = cast(Connection, ticket.connection)
-            carrier = cast(Carrier, connection.carrier)
-            if connection.requests == 1 or carrier.is_fresh():
-                return
-            self._give_back(exchange)
-
-    def _ask(self, exchange: Exchange, key: OriginKey, number: int | None) -> None:
         if self._pid != os.getpid():  # a child that was forked behind Python's back
             self.disown()
             self._begin_anew()
-        self._decide(None, _ask, exchange, key, self.now(), number)
+        now = asked = self.now()
+        while True:
+            self._decide(None, _ask, exchange, key, now, number)
+            ticket = exchange.ticket
+            assert ticket is not None
+            ticket.asked, number = asked, ticket.number
+            if exchange.waiter is None or self._wait_in_queue(exchange, tracer):
+                connection = ticket.connection
+                assert connection is not None
+                carrier: Carrier = connection.carrier
+                if connection.requests == 1 or carrier.is_fresh():
+                    return carrier
+                self._give_back(exchange)
+            now = self.now()
 
     def _give_back(self, exchange: Exchange) -> None:
         """Leave, from whichever state: the one way out for errors, timeouts and interrupts."""
@@ -212,18 +199,16 @@ class ThreadsEngine:
 
     def leave(self, exchange: Exchange, *, reusable: bool = True, keep_alive: float | None = None) -> None:
         """Give the ticket of *exchange* back. Never waits; safe to repeat."""
-        if not exchange.left and exchange.ticket is not None and exchange.book is not None:
-            self.tell(
-                exchange.book, Scheduler.leave, exchange.ticket, self.now(),
-                reusable=reusable, keep_alive=keep_alive, status=exchange.status,
-            )  # fmt: skip
+        book = exchange.book
+        if not exchange.left and book is not None:
+            self.tell(book, _leave, exchange, self.now(), reusable, keep_alive)
             exchange.left = True
-            if exchange.book is not self._book and exchange.started:  # it is in nobody's book any more
+            if book is not self._book and exchange.started:  # it is in nobody's book any more
                 exchange.carrier.close()
 
     # The queue
 
-    def _wait_in_queue(self, exchange: Exchange) -> bool:
+    def _wait_in_queue(self, exchange: Exchange, tracer: Tracer | None) -> bool:
         """
         Wait for the connection of a ticket: by the pool timeout, else by that to connect.
 
@@ -232,6 +217,8 @@ class ThreadsEngine:
         waiter = cast(Waiter, exchange.waiter)
         book = cast(Scheduler, exchange.book)
         ticket = cast(Ticket, exchange.ticket)
+        if tracer is not None:
+            tracer.waiting()
         try:
             while ticket.connection is None:
                 if ticket.error is not None:
@@ -246,6 +233,9 @@ class ThreadsEngine:
                     waiter.sleep(seconds)
         finally:
             self._leave_queue(waiter)
+        exchange.queued_for = self.now() - ticket.asked
+        if tracer is not None:
+            tracer.connected(ticket)
         return True
 
     def _judge(self, book: Scheduler, exchange: Exchange) -> float:
@@ -342,21 +332,26 @@ class ThreadsEngine:
                     effects = self._start_over(book)
                     raise
                 finally:  # without a call: in a call an interrupt may strike
-                    effects += book.effects
-                    del book.effects[:]
+                    if book.effects:
+                        effects += book.effects
+                        del book.effects[:]
                     self._holder = 0
         finally:
-            if effects and book is not None:
+            if effects or self._late:
                 # All of it may be done twice, and is, if an interrupt strikes.
                 try:
-                    self._carry_out(book, effects)
+                    self._follow_up(book, effects)
                 except BaseException:
-                    self._carry_out(book, effects)
+                    self._follow_up(book, effects)
                     raise
-            if self._late:
-                work_off(self._late)
             if book is not None and book.deadlines.next < self._timekeeper.looks:
                 self._timekeeper.hurry()
+
+    def _follow_up(self, book: Scheduler | None, effects: list[Effect]) -> None:
+        """Do what was decided, and what finalisers have left to be done. Safe to repeat."""
+        if book is not None:
+            self._carry_out(book, effects)
+        work_off(self._late)
 
     def _ring(self) -> float:
         """Do what is due; tell when the next is, infinity if nothing is left."""
@@ -513,6 +508,18 @@ def _ask(book: Scheduler, exchange: Exchange, key: OriginKey, now: float, number
     ticket = exchange.ticket = book.ask(key, now, number, exchange.request)
     if ticket.connection is None:
         ticket.waiter = exchange.waiter = Waiter()
+
+
+def _leave(
+    book: Scheduler,
+    exchange: Exchange,
+    now: float,
+    reusable: bool,  # noqa: FBT001 - `_decide` passes on by position what comes so
+    keep_alive: float | None,
+) -> None:
+    """Give the ticket back, if there is one yet."""
+    if exchange.ticket is not None:
+        book.leave(exchange.ticket, now, reusable=reusable, keep_alive=keep_alive, status=exchange.status)
 
 
 def _read_for_nobody(origin: Origin) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, final
 
 from pool_manager.core.messages import Headers, Request, TransportFailure
 from pool_manager.core.origins import Ticket
@@ -25,7 +25,11 @@ class Exchange:
 
         ticket: Its claim to a connection, once it has asked.
 
-        carrier: Its connection, from the moment at which a byte may have been written.
+        started: Something may have been written.
+
+        carrier: Its connection. There only while it is started.
+
+        queued_for: Seconds that it has waited for that.
 
         stream: The number of its HTTP/2 stream; 0 over HTTP/1.1.
 
@@ -53,19 +57,21 @@ class Exchange:
     """
 
     __slots__ = (
-        "_carrier",
         "_parts",
         "begun",
         "book",
         "buffered",
+        "carrier",
         "ended",
         "failure",
         "headers",
         "left",
         "news",
+        "queued_for",
         "reason",
         "request",
         "sent",
+        "started",
         "status",
         "stream",
         "ticket",
@@ -78,24 +84,17 @@ class Exchange:
         self.request = request
         self.book: Scheduler | None = None
         self.ticket: Ticket | None = None
-        self._carrier: Carrier | None = None
+        self.carrier: Carrier  # not before it is started
+        self.queued_for = 0.0
         self.stream = self.status = self.sent = self.buffered = 0
         self.reason = b""
         self.headers: Headers = []
-        self.begun = self.ended = self.written = self.unprocessed = self.left = self.news = False
+        self.started = self.begun = self.ended = self.written = self.unprocessed = self.left = self.news = (
+            False
+        )
         self.failure: TransportFailure | None = None
         self.waiter: Waiter | None = None
         self._parts: deque[bytes] = deque()
-
-    @property
-    def started(self) -> bool:
-        """Something may have been written."""
-        return self._carrier is not None
-
-    @property
-    def carrier(self) -> Carrier:
-        """The connection of a request that is started."""
-        return cast("Carrier", self._carrier)
 
     @property
     def is_over(self) -> bool:
@@ -104,9 +103,14 @@ class Exchange:
 
     # What the carrier notes
 
-    def start(self, carrier: Carrier | None) -> None:
-        """From here on something may have been written; or, with None, nothing was."""
-        self._carrier = carrier
+    def start(self, carrier: Carrier) -> None:
+        """From here on something may have been written."""
+        self.carrier = carrier
+        self.started = True
+
+    def unstart(self) -> None:
+        """Nothing was written after all."""
+        self.started = False
 
     def take_head(self, status: int, reason: bytes, headers: Headers) -> None:
         """The head of the final answer is there."""
@@ -191,11 +195,10 @@ class Exchange:
         self._leave(in_passing=True)
 
     def _leave(self, *, in_passing: bool) -> None:
-        carrier = self._carrier
-        if carrier is not None:
+        if self.started:
             if not self.left:
-                carrier.abandon(self, in_passing=in_passing)
-            carrier.quit(self)  # an interrupt may have struck where this was to be done
+                self.carrier.abandon(self, in_passing=in_passing)
+            self.carrier.quit(self)  # an interrupt may have struck where this was to be done
         if not self.is_over:
             self.failure = TransportFailure("ReadError", "the answer was closed")
         self._parts.clear()

@@ -94,7 +94,7 @@ class Http1Carrier(Carrier):
         try:
             data = self._head(exchange.request)
         except TransportFailure:
-            exchange.start(None)
+            exchange.unstart()
             self._current = None
             raise
         body = exchange.request.body

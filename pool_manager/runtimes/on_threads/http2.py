@@ -97,7 +97,7 @@ class Http2Carrier(Sending):
             while not self.step(self._start, exchange):
                 self._wait_for_place(exchange)
         except TransportFailure:
-            exchange.start(None)
+            exchange.unstart()
             raise
         self.flush()
 

@@ -33,7 +33,9 @@ class Tracer:
         return None if trace is None else cls(cast(Trace, trace), request)
 
     def waiting(self) -> None:
-        """No connection was free."""
+        """No connection was free. Told once, however often that is."""
+        if self._dialing:
+            return
         self._dialing = True
         request = self._request
         self._trace("connection.connect_tcp.started", {"host": request.host, "port": request.port})

@@ -12,6 +12,7 @@ what encrypts and decrypts excludes one another.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -19,8 +20,9 @@ import ssl
 import struct
 import sys
 import threading
+from _thread import get_ident
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 from pool_manager.runtimes.encrypting import Encryption
 
@@ -53,7 +55,19 @@ def takes_signals() -> bool:
     A signal ends a call; Python makes it again (PEP 475), and the kernel's time begins anew. Whoever gets
     signals all the time would wait for ever. Where Python waits (`Wire.wait`), it waits for what is left.
     """
-    return threading.get_ident() == threading.main_thread().ident
+    return get_ident() == _main_thread
+
+
+_main_thread = threading.main_thread().ident
+
+
+def _note_main_thread() -> None:
+    global _main_thread  # noqa: PLW0603 - there is one in a process, and to ask each time takes three calls
+    _main_thread = threading.main_thread().ident
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_main_thread)
 
 
 class Wire:
@@ -79,7 +93,10 @@ class Wire:
         self._patience: float | None = None  # what the kernel was told
         self._taken = 0  # bytes that were read
         self._unknown = 0  # bytes that had come by then, and were read elsewhere
-        self._tells = _TCP_INFO is not None and sock.family in {socket.AF_INET, socket.AF_INET6}
+        self._ask_kernel: Callable[[], bytes] | None = None
+        if _TCP_INFO is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+            tell: Callable[..., bytes] = sock.getsockopt
+            self._ask_kernel = functools.partial(tell, socket.IPPROTO_TCP, _TCP_INFO, _STATE_AND_BYTES.size)
         sock.settimeout(None if _KERNEL_WAITS else 0)
 
     # Bytes as the peer sees them
@@ -113,21 +130,19 @@ class Wire:
 
     def receive_unasked(self) -> bytes | None:
         """As `receive_now`, and cheaper where there is nothing: for who expects that."""
-        if not self._tells:
+        if self._ask_kernel is None:
             return self.receive_now()
         # In this order: what comes between the two calls is not taken for read.
-        state, came = self._told()
+        told = self._ask_kernel()
+        if len(told) < _STATE_AND_BYTES.size:  # an old kernel
+            return self.receive_now()
+        state, came = _STATE_AND_BYTES.unpack(told)
         if state == _ESTABLISHED and came == self._unknown + self._taken:
             return None
         received = self.receive_now()
         if received is None:
             self._unknown = came - self._taken
         return received
-
-    def _told(self) -> tuple[int, int]:
-        """Ask for the state of the connection, and how many bytes have come, read or not."""
-        told = self.sock.getsockopt(socket.IPPROTO_TCP, cast(int, _TCP_INFO), _STATE_AND_BYTES.size)
-        return _STATE_AND_BYTES.unpack(told) if len(told) == _STATE_AND_BYTES.size else (0, 0)
 
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
         """Send as much as the socket takes; raises OSError."""
