@@ -543,7 +543,8 @@ class Scheduler:
             self._supply.dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
-            self._origins.forget(origin)
+            if not origin.connections:
+                self._origins.forget(origin)
 
 
 def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:

@@ -102,18 +102,17 @@ class Stock:
     def hand(self, connection: Connection, ticket: Ticket, now: float) -> None:
         """Reserve a place on *connection* for *ticket* (rule 8)."""
         ticket.connection, ticket.place = connection, Place.CONNECTION
-        if not connection.in_use:
-            if connection.requests:
-                ticket.idle_for = now - connection.idle_since
-            if connection.multiplexed:
-                self._room.rouse(connection)
         connection.tickets[ticket] = None
+        if connection.multiplexed and not connection.in_use:
+            self._room.rouse(connection)
+        if connection.requests:
+            connection.origin.counts.reused += 1
+            if not connection.in_use:
+                ticket.idle_for = now - connection.idle_since
         connection.in_use += 1
         connection.requests += 1
         if self._teller.audience.listeners:
             self._teller.request("on_acquired", ticket, now)
-        if connection.requests > 1:
-            connection.origin.counts.reused += 1
         if connection.requests >= self._limits.max_requests_per_connection:
             self.drain(connection, now, "requests")
 

@@ -6,7 +6,7 @@ import contextlib
 from _thread import allocate_lock
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from pool_manager.core.messages import FailureKind, TransportFailure
 from pool_manager.core.origins import Connection
@@ -16,7 +16,7 @@ from pool_manager.runtimes.on_threads.wires import Wire
 if TYPE_CHECKING:
     from pool_manager.runtimes.on_threads.exchanges import Exchange
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 
 
 class Owner(Protocol):
@@ -29,9 +29,8 @@ class Owner(Protocol):
     def tell(
         self,
         book: Scheduler,
-        move: Callable[Concatenate[Scheduler, P], object],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        move: Callable[[Scheduler, *Ts], object],
+        *args: *Ts,
     ) -> None:
         """Make a move of the scheduler, and do what follows. Never waits."""
         ...

@@ -19,7 +19,7 @@ import time
 from _thread import LockType, allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from typing import Final, TypeVar, TypeVarTuple, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.closeups import CloseUp
@@ -54,7 +54,7 @@ from pool_manager.runtimes.on_threads.wires import Wire
 from pool_manager.runtimes.tls import ContextCache
 from pool_manager.stats import EngineStats
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 
 # Seconds after which who waits for a place on an HTTP/2 connection looks whether anybody reads from it: the
@@ -193,7 +193,7 @@ class ThreadsEngine:
             exchange.close()
         elif exchange.ticket is not None and exchange.book is not None:
             connection = exchange.ticket.connection
-            self.tell(exchange.book, Scheduler.leave, exchange.ticket, self.now(), used=False)
+            self.tell(exchange.book, _leave_unused, exchange.ticket, self.now())
             if connection is not None:
                 cast(Carrier, connection.carrier).quit(exchange)
 
@@ -276,9 +276,8 @@ class ThreadsEngine:
     def tell(
         self,
         book: Scheduler,
-        move: Callable[Concatenate[Scheduler, P], object],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        move: Callable[[Scheduler, *Ts], object],
+        *args: *Ts,
     ) -> None:
         """
         Make a move, and do what follows. Never waits for anything but the moves of other threads.
@@ -286,9 +285,9 @@ class ThreadsEngine:
         A finaliser may have interrupted a move that this very thread is making: then it is made after that.
         """
         if self._holder == get_ident():
-            self._late.append(functools.partial(self.tell, book, move, *args, **kwargs))
+            self._late.append(functools.partial(self.tell, book, move, *args))
         else:
-            self._decide(book, move, *args, **kwargs)
+            self._decide(book, move, *args)
 
     def parted(self, carrier: Carrier) -> None:
         """Know that the socket of *carrier* is closed."""
@@ -301,9 +300,8 @@ class ThreadsEngine:
     def _decide(
         self,
         book: Scheduler | None,
-        move: Callable[Concatenate[Scheduler, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        move: Callable[[Scheduler, *Ts], T],
+        *args: *Ts,
     ) -> T | None:
         """
         Make a move under the lock, on *book* or the one that is in use then; carry out what follows from it.
@@ -325,7 +323,7 @@ class ThreadsEngine:
                     return None
                 try:
                     self._holder = here
-                    return move(book, *args, **kwargs)
+                    return move(book, *args)
                 except (PoolError, TransportFailure):
                     raise
                 except BaseException:
@@ -467,10 +465,8 @@ class ThreadsEngine:
             return
         connection.carrier = carrier
         if carrier.is_usable:
-            self.tell(
-                book, Scheduler.dialed, connection, self.now(),
-                multiplexed=carrier.http_version == b"HTTP/2",
-            )  # fmt: skip
+            dialed = functools.partial(Scheduler.dialed, multiplexed=carrier.http_version == b"HTTP/2")
+            self.tell(book, dialed, connection, self.now())
         else:
             self.tell(book, Scheduler.dial_failed, connection, self.now(), failure)
         if connection.phase in {Phase.DIALING, Phase.CLOSED}:  # it was not wanted, or `book` is given up
@@ -514,12 +510,15 @@ def _leave(
     book: Scheduler,
     exchange: Exchange,
     now: float,
-    reusable: bool,  # noqa: FBT001 - `_decide` passes on by position what comes so
+    reusable: bool,  # noqa: FBT001 - moves take what they need by position
     keep_alive: float | None,
 ) -> None:
     """Give the ticket back, if there is one yet."""
     if exchange.ticket is not None:
         book.leave(exchange.ticket, now, reusable=reusable, keep_alive=keep_alive, status=exchange.status)
+
+
+_leave_unused: Final = functools.partial(Scheduler.leave, used=False)
 
 
 def _read_for_nobody(origin: Origin) -> None:
