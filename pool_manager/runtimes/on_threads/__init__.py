@@ -2,6 +2,7 @@
 The native engine on threads: I/O and waiting, and no decision.
 
     engine.py      a request from beginning to end; the one lock around the scheduler; its effects carried out
+    queueing.py    threads that wait for a connection; opening.py: the dials that bring one
     waiting.py     a thread that sleeps until somebody wakes it
     exchanges.py   one request on one connection: what came, what is awaited
     carriers.py    what connections of both versions share; http1.py and http2.py are the two

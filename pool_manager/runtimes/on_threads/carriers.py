@@ -6,7 +6,7 @@ import contextlib
 from _thread import allocate_lock
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVarTuple
+from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 
 from pool_manager.core.messages import FailureKind, TransportFailure
 from pool_manager.core.origins import Connection
@@ -16,24 +16,28 @@ from pool_manager.runtimes.on_threads.wires import Wire
 if TYPE_CHECKING:
     from pool_manager.runtimes.on_threads.exchanges import Exchange
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
-class Owner(Protocol):
-    """What a carrier needs of its engine."""
+class Books(Protocol):
+    """Where moves of the scheduler are made, one at a time: the engine."""
 
     def now(self) -> float:
         """Tell the scheduler's time."""
         ...
 
-    def tell(
-        self,
-        book: Scheduler,
-        move: Callable[[Scheduler, *Ts], object],
-        *args: *Ts,
-    ) -> None:
-        """Make a move of the scheduler, and do what follows. Never waits."""
+    def tell(self, book: Scheduler, move: Callable[[Scheduler, *Ts], object], *args: *Ts) -> None:
+        """Make a move of the scheduler, and do what follows. Never waits; it may be done a little later."""
         ...
+
+    def decide(self, book: Scheduler | None, move: Callable[[Scheduler, *Ts], T], *args: *Ts) -> T | None:
+        """Make a move of *book*, or of the one in use, and do what follows. None if it was given up."""
+        ...
+
+
+class Owner(Books, Protocol):
+    """What a carrier needs of its engine."""
 
     def leave(self, exchange: Exchange, *, reusable: bool = True, keep_alive: float | None = None) -> None:
         """Give the ticket of *exchange* back. Never waits; safe to repeat."""

@@ -13,38 +13,35 @@ import functools
 import math
 import os
 import random
-import sys
-import threading
 import time
-from _thread import LockType, allocate_lock, get_ident
+from _thread import allocate_lock, get_ident
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar, TypeVarTuple, cast
 
 from pool_manager.config import Limits, PoolConfig
 from pool_manager.core.closeups import CloseUp
 from pool_manager.core.effects import Close, Dial, Effect, Tell, Wake
-from pool_manager.core.endpoints import AddressInfo
 from pool_manager.core.forwarding import forwarded, forwards
 from pool_manager.core.keys import key_of
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import Request, SyncResponse, TransportFailure
-from pool_manager.core.origins import Connection, Origin, OriginKey, Phase, Ticket
+from pool_manager.core.origins import Connection, OriginKey
 from pool_manager.core.replay import Replays
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.snapshots import Picture
-from pool_manager.core.waits import too_late, wait_of
 from pool_manager.errors import PoolError
 from pool_manager.events import Audience
 from pool_manager.guarding import struck
-from pool_manager.runtimes.addresses import Address, Guide
 from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.on_threads.carriers import Carrier
-from pool_manager.runtimes.on_threads.dialing import Dialer, DialGivenUp
+from pool_manager.runtimes.on_threads.dialing import Dialer
 from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.http1 import Http1Carrier
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
 from pool_manager.runtimes.on_threads.jobs import work_off
+from pool_manager.runtimes.on_threads.opening import Opening
+from pool_manager.runtimes.on_threads.queueing import Queueing
 from pool_manager.runtimes.on_threads.timekeeping import Timekeeper
 from pool_manager.runtimes.on_threads.tracing import Tracer
 from pool_manager.runtimes.on_threads.upgraded import UpgradedStream
@@ -56,15 +53,6 @@ from pool_manager.stats import EngineStats
 
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
-
-# Seconds after which who waits for a place on an HTTP/2 connection looks whether anybody reads from it: the
-# first of those who wait, and all others.
-_GLANCE: Final = 0.05
-_SELDOM: Final = 1.0
-
-# Rule 13: what falls due together is done together, and nobody is woken for each. Queues are looked at every
-# 25 ms (rule 9).
-_SHORTEST_NAP: Final = 0.01
 
 
 class ThreadsEngine:
@@ -86,10 +74,9 @@ class ThreadsEngine:
         self._holder = 0  # the thread that makes a move just now
         self._late: deque[Callable[[], object]] = deque()  # moves of finalisers that interrupted another
         self._book = self._new_book()
-        self._dials: dict[Connection, LockType] = {}  # each with a lock that is taken by who dials
+        self._opening = Opening(self, self._dialer, self._carrier_on)
         self._carriers: dict[Carrier, None] = {}  # whose sockets are open
-        self._queue: dict[Waiter, None] = {}  # who waits for a connection
-        self._keeper: Waiter | None = None  # who of them does what is due meanwhile
+        self._queue = Queueing(self)
         self._timekeeper = Timekeeper(self._ring, self.now)  # who does it where nobody waits
 
     now = staticmethod(clock)
@@ -99,14 +86,14 @@ class ThreadsEngine:
         now = self.now()
         if self._holder == get_ident():  # as in `close_up`
             return self._book.picture(now).developed()
-        return cast(Picture, self._decide(None, Scheduler.picture, now)).developed()
+        return cast(Picture, self.decide(None, Scheduler.picture, now)).developed()
 
     def close_up(self) -> Iterator[str]:
         """Tell who holds which connection, and who waits, line by line; also to a signal's handler."""
         now = self.now()
         if self._holder == get_ident():  # it has struck a move of this thread, and sees things as they are
             return self._book.close_up(now).lines()
-        return cast(CloseUp, self._decide(None, Scheduler.close_up, now)).lines()
+        return cast(CloseUp, self.decide(None, Scheduler.close_up, now)).lines()
 
     # Requests
 
@@ -172,11 +159,11 @@ class ThreadsEngine:
             self._begin_anew()
         now = asked = self.now()
         while True:
-            self._decide(None, _ask, exchange, key, now, number)
+            self.decide(None, _ask, exchange, key, now, number)
             ticket = exchange.ticket
             assert ticket is not None
             ticket.asked, number = asked, ticket.number
-            if exchange.waiter is None or self._wait_in_queue(exchange, tracer):
+            if exchange.waiter is None or self._queue.wait(exchange, tracer):
                 connection = ticket.connection
                 assert connection is not None
                 carrier: Carrier = connection.carrier
@@ -188,7 +175,7 @@ class ThreadsEngine:
     def _give_back(self, exchange: Exchange) -> None:
         """Leave, from whichever state: the one way out for errors, timeouts and interrupts."""
         if exchange.waiter is not None:
-            self._leave_queue(exchange.waiter)
+            self._queue.leave(exchange.waiter)
         if exchange.started:
             exchange.close()
         elif exchange.ticket is not None and exchange.book is not None:
@@ -206,71 +193,6 @@ class ThreadsEngine:
             if book is not self._book and exchange.started:  # it is in nobody's book any more
                 exchange.carrier.close()
 
-    # The queue
-
-    def _wait_in_queue(self, exchange: Exchange, tracer: Tracer | None) -> bool:
-        """
-        Wait for the connection of a ticket: by the pool timeout, else by that to connect.
-
-        False if all has changed, and it has to be asked for anew.
-        """
-        waiter = cast(Waiter, exchange.waiter)
-        book = cast(Scheduler, exchange.book)
-        ticket = cast(Ticket, exchange.ticket)
-        if tracer is not None:
-            tracer.waiting()
-        try:
-            while ticket.connection is None:
-                if ticket.error is not None:
-                    raise ticket.error
-                seconds = self._decide(book, self._judge, exchange)
-                if seconds is None:
-                    return False
-                if ticket.origin.usable_shared:
-                    seconds = min(_GLANCE if self._keeper is waiter else _SELDOM, seconds)
-                    _read_for_nobody(ticket.origin)
-                if seconds > 0:
-                    waiter.sleep(seconds)
-        finally:
-            self._leave_queue(waiter)
-        exchange.queued_for = self.now() - ticket.asked
-        if tracer is not None:
-            tracer.connected(ticket)
-        return True
-
-    def _judge(self, book: Scheduler, exchange: Exchange) -> float:
-        """Give for how long to sleep; raises if that was long enough."""
-        ticket, request, now = cast(Ticket, exchange.ticket), exchange.request, self.now()
-        due = book.deadlines.next
-        if now >= due:
-            book.tick(now)
-            due = book.deadlines.next
-        if ticket.connection is not None or ticket.error is not None:
-            return 0.0
-        wait = wait_of(ticket, book.dial_begun(ticket), request.timeouts, now)
-        if wait.is_over:
-            book.leave(ticket, now, dial_too_slow=wait.dialing)
-            raise too_late(request, wait)
-        left = wait.seconds
-        waiter = cast(Waiter, exchange.waiter)
-        self._queue[waiter] = None
-        if self._keeper is None or self._keeper is waiter:
-            self._keeper = waiter
-            left = min(left, max(due - now, _SHORTEST_NAP))
-        return left
-
-    def _leave_queue(self, waiter: Waiter) -> None:
-        """
-        Wait no longer; somebody else keeps the time now, who came last: he will be here for longest.
-
-        Safe to repeat, also where it was broken off.
-        """
-        self._queue.pop(waiter, None)
-        if self._keeper is None or self._keeper is waiter:
-            self._keeper = None
-            for other in reversed([*self._queue][-1:]):
-                other.wake()
-
     # What the scheduler decides
 
     def tell(
@@ -287,7 +209,7 @@ class ThreadsEngine:
         if self._holder == get_ident():
             self._late.append(functools.partial(self.tell, book, move, *args))
         else:
-            self._decide(book, move, *args)
+            self.decide(book, move, *args)
 
     def parted(self, carrier: Carrier) -> None:
         """Know that the socket of *carrier* is closed."""
@@ -297,7 +219,7 @@ class ThreadsEngine:
         """Have *job* done by whoever makes the next move."""
         self._late.append(job)
 
-    def _decide(
+    def decide(
         self,
         book: Scheduler | None,
         move: Callable[[Scheduler, *Ts], T],
@@ -365,8 +287,7 @@ class ThreadsEngine:
             return []
         self._book = self._new_book()
         book.effects.clear()
-        for waiter in [*self._queue]:
-            waiter.wake()
+        self._queue.wake_all()
         # Not those of its book: it may have been about to close one.
         return [Close(carrier.connection) for carrier in [*self._carriers] if carrier.book is book]
 
@@ -381,12 +302,9 @@ class ThreadsEngine:
                 if ticket.waiter is not None:
                     cast(Waiter, ticket.waiter).wake()
             case Dial(connection):
-                if connection.phase is Phase.DIALING:
-                    turn = self._dials.setdefault(connection, allocate_lock())
-                    if not turn.locked():
-                        self._start_dial(book, connection, turn)
+                self._opening.begin(book, connection)
             case Close(connection):
-                self._dials.pop(connection, None)  # it finds out by itself
+                self._opening.give_up(connection)
                 if connection.carrier is not None:
                     cast(Carrier, connection.carrier).close()
             case Tell() if not effect.told:
@@ -394,59 +312,6 @@ class ThreadsEngine:
                 self._audience.tell(effect.what, effect.event)
             case Tell():
                 pass
-
-    # Dials
-
-    def _start_dial(self, book: Scheduler, connection: Connection, turn: LockType) -> None:
-        """Dial in a thread: a dial belongs to the pool, and goes on without who caused it (rule 4)."""
-        host = connection.origin.key.host
-        dial = functools.partial(self._dial, book, connection, turn)
-        if sys.is_finalizing():  # no thread begins any more, and Python 3.11 would wait for it
-            dial()
-            return
-        try:
-            threading.Thread(target=dial, name=f"pool_manager: dials {host}", daemon=True).start()
-        except RuntimeError:  # there are too many
-            dial()
-
-    def _dial(self, book: Scheduler, connection: Connection, turn: LockType) -> None:
-        """Open *connection*; whether somebody still wants it is for the scheduler to say."""
-        if not turn.acquire(blocking=False):  # who started this was interrupted, and has started another
-            return
-        scheme, host, port, server_name, _ = connection.origin.key
-        failure = TransportFailure("ConnectError", f"{host}:{port} closed the connection at once")
-        carrier = None
-
-        def check() -> None:
-            if connection not in self._dials:
-                raise DialGivenUp(host, port)
-            if self.now() >= book.deadlines.next:
-                self.tell(book, Scheduler.tick, self.now())
-
-        try:
-            guide = self._guide(book, connection)
-            wire = self._dialer.dial(Address(scheme, host, port, server_name), check, guide)
-            carrier = self._carrier_on(wire, book, connection)
-        except TransportFailure as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits must hear of it
-            failure = TransportFailure("ConnectError", f"cannot connect to {host}:{port}: {error!r}")
-            failure.__cause__ = error
-        finally:
-            self._dial_ended(book, connection, carrier, failure)
-            self._dials.pop(connection, None)
-
-    def _guide(self, book: Scheduler, connection: Connection) -> Guide:
-        def resolved(name: Hashable, found: Sequence[AddressInfo]) -> Sequence[AddressInfo]:
-            order = self._decide(book, Scheduler.resolved, connection, name, found, self.now())
-            if order is None:
-                raise DialGivenUp(connection.origin.key.host, connection.origin.key.port)
-            return order
-
-        def reached(name: Hashable, tried: Sequence[AddressInfo], address: Hashable) -> None:
-            self.tell(book, Scheduler.reached, connection, name, tried, address, self.now())
-
-        return Guide(resolved, reached)
 
     def _carrier_on(self, wire: Wire, book: Scheduler, connection: Connection) -> Carrier:
         """Choose by ALPN, or by prior knowledge."""
@@ -456,21 +321,6 @@ class ThreadsEngine:
         carrier = (Http2Carrier if is_http2 else Http1Carrier)(self, book, connection, wire)
         self._carriers[carrier] = None
         return carrier
-
-    def _dial_ended(
-        self, book: Scheduler, connection: Connection, carrier: Carrier | None, failure: TransportFailure
-    ) -> None:
-        if carrier is None:
-            self.tell(book, Scheduler.dial_failed, connection, self.now(), failure)
-            return
-        connection.carrier = carrier
-        if carrier.is_usable:
-            dialed = functools.partial(Scheduler.dialed, multiplexed=carrier.http_version == b"HTTP/2")
-            self.tell(book, dialed, connection, self.now())
-        else:
-            self.tell(book, Scheduler.dial_failed, connection, self.now(), failure)
-        if connection.phase in {Phase.DIALING, Phase.CLOSED}:  # it was not wanted, or `book` is given up
-            carrier.close()
 
     # Closing
 
@@ -519,10 +369,3 @@ def _leave(
 
 
 _leave_unused: Final = functools.partial(Scheduler.leave, used=False)
-
-
-def _read_for_nobody(origin: Origin) -> None:
-    """Read what servers say on connections whose streams nobody reads just now: it may free a place."""
-    for connection in [*origin.connections]:
-        if connection.multiplexed and connection.carrier is not None:
-            cast(Carrier, connection.carrier).glance()
