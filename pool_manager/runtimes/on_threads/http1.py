@@ -167,7 +167,8 @@ class Http1Carrier(Carrier):
         if received is None:
             return False
         self._feed(exchange, received)
-        self._is_awaited = False
+        if self._current is exchange:
+            self._is_awaited = False
         return True
 
     def consumed(self, exchange: Exchange, size: int) -> None:
@@ -267,12 +268,12 @@ class Http1Carrier(Carrier):
         wire = self.wire
         try:
             data = wire.decode(received)
+            if wire.has_reply:  # first: with the end of the answer the connection may be another thread's
+                self._write(exchange, b"")
             if data:
                 exchange.begun = True
                 for event in self._http.receive(data):
                     self._take(exchange, event)
-            if wire.has_reply:
-                self._write(exchange, b"")
             if wire.ended and self._current is exchange:
                 for event in self._http.receive_eof():
                     self._take(exchange, event)
@@ -342,7 +343,7 @@ class Http1Carrier(Carrier):
         if is_forwarded(exchange.request):
             self._answered = time.monotonic()
         self.owner.leave(exchange, reusable=reusable, keep_alive=http.keep_alive_timeout)
-        if self.is_lost:
+        if self.is_lost and self._current is None:  # else another thread has it by now, and will find out
             self.part()
 
     def _give_up(self, exchange: Exchange, failure: TransportFailure) -> None:
