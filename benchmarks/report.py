@@ -24,7 +24,7 @@ from benchmarks.targets import TARGETS, Target
 LIBRARIES = (
     *("pool-manager", "httpx", "httpx2", "httpx-aiohttp", "aiohttp"),
     *("openai", "anthropic", "groq", "runloop-api-client"),
-    *("h2", "hpack", "h11", "uvloop"),
+    *("h2", "hpack", "h11", "httptools", "uvloop"),
 )
 MOST_RATIOS = 2  # columns
 WIDTH = 190  # of the tables, where no terminal says how wide it is

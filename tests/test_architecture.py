@@ -47,7 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}
 
 # What the core may use beyond itself and the leaves: parsers, and no I/O.
-CORE_MAY_USE = {"attrs", "h2", "h11", "hpack", "hyperframe", "socksio"}
+CORE_MAY_USE = {"attrs", "h2", "h11", "httptools", "hpack", "hyperframe", "socksio"}
 CORE_MAY_NOT_USE = {"asyncio", "threading", "socket", "ssl", "select", "selectors", "time", "os", "queue"}
 
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 import enum
 from typing import Final, final
 
-from pool_manager.core.http1_answers import BLANK_LINE, Facts, ParseHead, facts_of, parse_head
+from pool_manager.core.http1_answers import BLANK_LINE, Facts, ParseHead, facts_of
 from pool_manager.core.http1_bodies import Body, Chunked, Counted, UntilClose
 from pool_manager.core.http1_events import (
     END,
@@ -42,6 +42,11 @@ from pool_manager.core.http1_events import (
 from pool_manager.core.http1_requests import request_head
 from pool_manager.core.messages import Request, TransportFailure
 
+try:
+    from pool_manager.core.http1_httptools import parse_with_httptools as parse_head
+except ImportError:  # pragma: no cover - PyPy, and wherever httptools has no wheel
+    from pool_manager.core.http1_answers import parse_with_h11 as parse_head
+
 __all__ = [
     "MAX_HEAD",
     "End",
@@ -50,6 +55,7 @@ __all__ = [
     "Http1Connection",
     "Informational",
     "Switched",
+    "parse_head",
 ]
 
 # As httpcore (MAX_INCOMPLETE_EVENT_SIZE). The informational heads before an answer count as well, as in

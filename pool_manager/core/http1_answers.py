@@ -3,8 +3,8 @@ The head of an answer, parsed (RFC 9112, 4 and 5), and what it says of the conne
 
 Rule 1: a parser is given one whole head and nothing else. Where a head ends and how a body is framed is
 decided by us, so that no parser has to know the method of the request.
-Rule 2: h11 is the judge, and errors are in the words that users of httpcore know. A head that is beyond doubt
-it need not see: one expression tells which are, and they come out as h11 has them.
+Rule 2: h11 is the judge, and errors are in the words that users of httpcore know. Another parser may be
+faster with heads that are beyond doubt, and hands the others over.
 Rule 3: RFC 9112 is the law where h11 is lenient: no two framings.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from itertools import compress
 from typing import Final, TypeAlias
 
+import attrs
 import h11
 
 from pool_manager.core.http1_events import Head, remote_error
@@ -31,32 +32,8 @@ MAX_HEADERS: Final = 2_000
 # A line break is CRLF, and may be LF alone (RFC 9112, 2.2).
 BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
-# Every line ends with CRLF, none is folded, and one at most (4) tells of the body, in the one way to say it.
-# There is but one way to match a line, so that no server can keep us searching.
-_PLAIN: Final = re.compile(
-    rb"""
-    (HTTP/1\.[01])[ ]([1-9][0-9][0-9])(?:[ ]([ -~]*))?
-    (?:\r\n(?:
-        (?!(?i:content-length|transfer-encoding):)[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t -~\x80-\xff]*
-        |(?(4)(?!))((?i:content-length):[ \t]*[0-9]{1,20}|(?i:transfer-encoding):[ \t]*chunked)
-    ))*
-    \r\n\r\n""",
-    re.VERBOSE,
-)
-# Of a plain head: a name, and its value without the blanks around it.
-_HEADER: Final = re.compile(rb"\n([^:]+):[ \t]*(.*[^ \t\r\n]|)[ \t]*\r")
-
 _TIMEOUT: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 _ASKS_TO_SWITCH: Final = h11.Request(method="GET", target="/", headers=[("host", ""), ("upgrade", "any")])
-
-
-def parse_head(head: bytes) -> Head:
-    """Parse *head* with one expression, or with h11 where there is the least doubt."""
-    plain = _PLAIN.fullmatch(head)
-    if plain is None:
-        return parse_with_h11(head)
-    version, status, reason, _ = plain.groups(b"")
-    return Head(int(status), reason, _HEADER.findall(head), version)
 
 
 def parse_with_h11(head: bytes) -> Head:
@@ -74,6 +51,7 @@ def parse_with_h11(head: bytes) -> Head:
     return Head(event.status_code, event.reason, event.headers.raw_items(), version)
 
 
+@attrs.define
 class Facts:
     """
     What the headers of an answer say of its body and of the connection.

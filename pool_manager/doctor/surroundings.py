@@ -18,6 +18,7 @@ from pool_manager.config import Limits
 # The oldest that this package works with; None for any.
 _LIBRARIES: Final = {"httpx": (0, 28, 1), "httpx2": (2, 16), "h2": (4, 2), "h11": (0, 16)}
 _OPTIONAL: Final = {
+    "httptools": "HTTP/1.1 is read by h11, at several times the cost",
     "uvloop": "asyncio's own loop is used",
     "trio": "asyncio and threads alone",
 }

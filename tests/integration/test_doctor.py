@@ -209,7 +209,7 @@ def test_tables_and_plain_text(fakes: Path, tmp_path: Path) -> None:
     plain = doctor("acme-ai", folder=fakes, env={"PYTHONPATH": f"{Path.cwd()}:{tmp_path}:{fakes}"})
     for done in (tables, plain):
         assert (done.returncode, done.stderr) == (0, "")
-        for word in ("acme-ai 1.0", "pooled (stainless)", "pooled(acme_ai.Acme, ...)", "ALPN", "uvloop"):
+        for word in ("acme-ai 1.0", "pooled (stainless)", "pooled(acme_ai.Acme, ...)", "ALPN", "httptools"):
             assert word in done.stdout
     assert "\u2502" in tables.stdout
     assert "\u2502" not in plain.stdout
@@ -229,7 +229,7 @@ def test_the_surroundings(fakes: Path) -> None:
         env={"POOL_MANAGER_DISABLED": "1", "https_proxy": "http://u:secret@x"},
     )
     facts = facts_of(done)
-    for name in ("pool-manager", "httpx", "httpx2", "h2", "h11", "uvloop", "trio"):
+    for name in ("pool-manager", "httpx", "httpx2", "h2", "h11", "httptools", "uvloop", "trio"):
         assert facts[name] == {"name": name, "value": importlib.metadata.version(name), "problem": None}
     assert facts["ALPN"]["value"] == "yes"
     assert "certifi" in str(facts["TLS store"]["value"])
