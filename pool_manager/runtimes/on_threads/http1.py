@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from pool_manager.core.forwarding import SETTLING_TIME, is_forwarded
-from pool_manager.core.http1 import Head, Http1Connection, Informational, Switched
+from pool_manager.core.http1 import End, Event, Head, Http1Connection, Switched
 from pool_manager.core.leftovers import MAX_DRAINED, is_worth_reading
 from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.core.origins import Connection
@@ -91,15 +92,18 @@ class Http1Carrier(Carrier):
         """Write the head, and a body that is short together with it."""
         exchange.start(self)
         self._current = exchange  # only now: who was not started does not clear it
+        request = exchange.request
         try:
-            data = self._head(exchange.request)
+            data = self._head(request)
         except TransportFailure:
             exchange.unstart()
             self._current = None
             raise
-        body = exchange.request.body
+        body = request.body
         if isinstance(body, bytes) and len(body) <= JOINED:
-            data = b"".join((data, *self._framed(body), self._end_of_body()))
+            if body:
+                data = b"".join((data, *self._framed(body)))
+            data += self._end_of_body()
             exchange.written = True
         self._write(exchange, data)
         while self._unsent and not is_needless(exchange):
@@ -272,11 +276,9 @@ class Http1Carrier(Carrier):
                 self._write(exchange, b"")
             if data:
                 exchange.begun = True
-                for event in self._http.receive(data):
-                    self._take(exchange, event)
+                self._take(exchange, self._http.receive(data))
             if wire.ended and self._current is exchange:
-                for event in self._http.receive_eof():
-                    self._take(exchange, event)
+                self._take(exchange, self._http.receive_eof())
                 if self._switched:
                     exchange.end()
                 self._give_up(exchange, TransportFailure("RemoteProtocolError", "Server disconnected"))
@@ -286,22 +288,23 @@ class Http1Carrier(Carrier):
             told = failure if exchange.begun or eof is None else eof
             self._give_up(exchange, closed() if self.is_lost else told)
 
-    def _take(self, exchange: Exchange, event: object) -> None:
-        if type(event) is bytes:
-            exchange.take_part(event)
-        elif type(event) is Head:
-            self.http_version = event.http_version
-            exchange.take_head(event.status, event.reason, event.headers)
-        elif type(event) is Switched:
-            self._switched = True
-            if event.data:
-                exchange.take_part(event.data)
-        elif type(event) is TransportFailure:
-            raise event
-        elif type(event) is not Informational:
-            exchange.end()
-            if exchange.written:
-                self._finish(exchange)
+    def _take(self, exchange: Exchange, events: Sequence[Event]) -> None:
+        for event in events:
+            if type(event) is bytes:
+                exchange.take_part(event)
+            elif type(event) is Head:
+                self.http_version = event.http_version
+                exchange.take_head(event.status, event.reason, event.headers)
+            elif type(event) is End:
+                exchange.end()
+                if exchange.written:
+                    self._finish(exchange)
+            elif type(event) is Switched:
+                self._switched = True
+                if event.data:
+                    exchange.take_part(event.data)
+            elif type(event) is TransportFailure:
+                raise event
 
     def _is_worth_reading(self, exchange: Exchange) -> bool:
         return (
