@@ -27,14 +27,16 @@ class Guard:
     do without, since it sees things half done. It puts off what it wants (`is_held_here`), or is refused.
 
     Attributes:
+        lock: The lock, for who makes moves in a way of its own; asks `is_held_here` first.
+
         is_held_here: Tells whether the calling code has struck a move of its own thread.
     """
 
-    __slots__ = ("_lock", "is_held_here")
+    __slots__ = ("is_held_here", "lock")
 
     def __init__(self) -> None:
-        self._lock = RLock()  # never taken twice: it is one for what it knows of its holder
-        self.is_held_here: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
+        self.lock = RLock()  # never taken twice: it is one for what it knows of its holder
+        self.is_held_here: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
 
     def look(self, look: Callable[[], T]) -> T:
         """Make a move that changes nothing; also in the middle of another one of this thread."""
@@ -49,5 +51,5 @@ class Guard:
         """
         if self.is_held_here():
             raise struck()
-        with self._lock:
+        with self.lock:
             return move(*args)

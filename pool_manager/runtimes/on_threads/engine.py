@@ -14,7 +14,6 @@ import math
 import os
 import random
 import time
-from _thread import allocate_lock, get_ident
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, TypeVar, TypeVarTuple, cast
@@ -32,7 +31,7 @@ from pool_manager.core.scheduler import Scheduler
 from pool_manager.core.snapshots import Picture
 from pool_manager.errors import PoolError
 from pool_manager.events import Audience
-from pool_manager.guarding import struck
+from pool_manager.guarding import Guard, struck
 from pool_manager.runtimes.answering import clock, delay_of, extensions_of, is_upgraded, record_of
 from pool_manager.runtimes.on_threads.carriers import Carrier
 from pool_manager.runtimes.on_threads.dialing import Dialer
@@ -70,8 +69,7 @@ class ThreadsEngine:
 
     def _begin_anew(self) -> None:
         self._pid = os.getpid()
-        self._lock = allocate_lock()
-        self._holder = 0  # the thread that makes a move just now
+        self._guard = Guard()  # of the book
         self._late: deque[Callable[[], object]] = deque()  # moves of finalisers that interrupted another
         self._book = self._new_book()
         self._opening = Opening(self, self._dialer, self._carrier_on)
@@ -84,14 +82,14 @@ class ThreadsEngine:
     def stats(self) -> EngineStats:
         """How things stand now."""
         now = self.now()
-        if self._holder == get_ident():  # as in `close_up`
+        if self._guard.is_held_here():  # as in `close_up`
             return self._book.picture(now).developed()
         return cast(Picture, self.decide(None, Scheduler.picture, now)).developed()
 
     def close_up(self) -> Iterator[str]:
         """Tell who holds which connection, and who waits, line by line; also to a signal's handler."""
         now = self.now()
-        if self._holder == get_ident():  # it has struck a move of this thread, and sees things as they are
+        if self._guard.is_held_here():  # it has struck a move of this thread, and sees things as they are
             return self._book.close_up(now).lines()
         return cast(CloseUp, self.decide(None, Scheduler.close_up, now)).lines()
 
@@ -206,7 +204,7 @@ class ThreadsEngine:
 
         A finaliser may have interrupted a move that this very thread is making: then it is made after that.
         """
-        if self._holder == get_ident():
+        if self._guard.is_held_here():
             self._late.append(functools.partial(self.tell, book, move, *args))
         else:
             self.decide(book, move, *args)
@@ -233,18 +231,16 @@ class ThreadsEngine:
         Where a move is broken off in its middle, by an interrupt, nobody knows how things stand: all that
         this scheduler knows of is closed, and another one begins.
         """
-        here = get_ident()  # before the lock is taken: nothing can strike between that and the next line
-        if self._holder == here:
+        if self._guard.is_held_here():
             raise struck()
         effects: list[Effect] = []
         try:
-            with self._lock:
+            with self._guard.lock:
                 if book is None:
                     book = self._book
                 elif book is not self._book:
                     return None
                 try:
-                    self._holder = here
                     return move(book, *args)
                 except (PoolError, TransportFailure):
                     raise
@@ -255,7 +251,6 @@ class ThreadsEngine:
                     if book.effects:
                         effects += book.effects
                         del book.effects[:]
-                    self._holder = 0
         finally:
             if effects or self._late:
                 # All of it may be done twice, and is, if an interrupt strikes.

@@ -234,10 +234,9 @@ class Http1Carrier(Carrier):
             raise
 
     def _write(self, exchange: Exchange, data: bytes | memoryview) -> None:
-        if self._is_mute:
-            return
-        encoded = self.wire.encode(data)
-        self._flush(exchange, b"".join((self._unsent, encoded)) if self._unsent else encoded)
+        if not self._is_mute:
+            data = self.wire.encode(data)
+            self._flush(exchange, b"".join((self._unsent, data)) if self._unsent else data)
 
     def _flush(self, exchange: Exchange, data: bytes | memoryview) -> None:
         self._unsent = data
