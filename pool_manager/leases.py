@@ -8,10 +8,8 @@ request there.
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
-from itertools import count, filterfalse
 from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar, final, overload
 
@@ -36,29 +34,41 @@ _NOT_THE_CALLER = frozenset({"pool_manager", "httpx", "httpx2", "contextlib"})
 
 
 class Place(tuple[CodeType | None, int]):
-    """A line of somebody's code. It is made for each answer, and put into words for the few that get lost."""
+    """
+    Code of somebody's, and how far it has come, in bytes.
+
+    One is made for each answer, and put into words for the few that get lost: to find the line takes longer.
+    """
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        code, line = self
-        return "an unknown place" if code is None else f"{code.co_filename}:{line}"
+        code, reached = self
+        if code is None:
+            return "an unknown place"
+        line = next((line for start, end, line in code.co_lines() if start <= reached < end), None)
+        return f"{code.co_filename}:{line}"
 
 
 def caller(depth: int = 1) -> Place:
     """Give the place that called into this package, past it and the libraries: at least *depth* calls off."""
-    # Not `inspect.stack`: it reads source files, at a thousand times the cost. No loop of ours either: the
-    # stack is passed for each answer, and an SDK adds to it.
-    depths = count(depth)
-    if next(filterfalse(_is_passed, map(_module_at, depths))) is None:
+    # Not `inspect.stack`: it reads source files, at a thousand times the cost.
+    while (module := _module_at(depth)) in _passed or _is_passed(module):
+        depth += 1
+    if module is None:
         return Place((None, 0))
-    frame = sys._getframe(next(depths) - 1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return Place((frame.f_code, frame.f_lineno))
+    frame = sys._getframe(depth)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return Place((frame.f_code, frame.f_lasti))
 
 
-@functools.lru_cache(maxsize=256)
+_passed: set[str | None] = set()  # modules that were found to be none that a caller means
+
+
 def _is_passed(module: str | None) -> bool:
-    return module is not None and module.partition(".")[0] in _NOT_THE_CALLER
+    if module is None or module.partition(".")[0] not in _NOT_THE_CALLER:
+        return False
+    _passed.add(module)
+    return True
 
 
 def _module_by_frame(depth: int) -> str | None:
