@@ -454,7 +454,7 @@ def test_a_finaliser_waits_for_no_lock(manager: PoolManager, counting_server: Co
     client.get(counting_server.url)
     (pool,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - the collector may strike just there
     engine: Any = pool.engine
-    with engine._lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - as above
+    with engine._guard.lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - as above
         del client
         gc.collect()
     assert manager.stats().leases_leaked == 1

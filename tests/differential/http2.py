@@ -412,7 +412,7 @@ def ends() -> Named:
         unseen = lambda peer, what=what: [peer.greet(None), getattr(peer, what)()]  # noqa: E731
         yield f"at once: {what}", made(unseen, broken=True)
     cut = to(lambda peer, it: [peer.head(it), peer.body(it, b"o", end=False), peer.close()])
-    yield "in the body: close", made(cut)
+    yield "in the body: close", made(cut, broken=True)  # what the client says meanwhile is answered by a RST
     for name, answer in STALLS.items():
         yield f"stalled: {name}", made(to(answer), Ask(waits=("read",)))
     yield "stalled: no SETTINGS", made(silent, Ask(waits=("read",)))
