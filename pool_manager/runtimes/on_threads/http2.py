@@ -110,12 +110,17 @@ class Http2Carrier(Sending):
             return 0
         taken = self.step(self.http.send_body, exchange.stream, data)
         self.flush()
+        if not taken and self.queue:
+            self.step(self.wake_next)
         return taken
 
     def wait_to_send(self, exchange: Exchange, seconds: float | None) -> bool:
         """Wait until a window opens or the socket takes more; something else may have come instead."""
         if not self.out:
             return self.pull(exchange, seconds)
+        if self.sender:  # the socket takes more, but what of is known when that thread has its answer
+            self.sleep_until_sent(SLICE if seconds is None else seconds)
+            return True
         leads = self.step(self._begin_to_poll, exchange)
         try:
             happened = self.wire.wait(

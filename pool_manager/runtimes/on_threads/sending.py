@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from _thread import get_ident
+from collections import deque
+from typing import Final
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
 from pool_manager.core.scheduler import Scheduler
 from pool_manager.runtimes.on_threads.carriers import Owner
 from pool_manager.runtimes.on_threads.hearing import Hearing
+from pool_manager.runtimes.on_threads.waiting import Waiter
 from pool_manager.runtimes.on_threads.wires import Wire
+
+# Seconds after which who waits for its turn looks whether it can send, though nobody has told.
+GLANCE: Final = 0.05
 
 
 class Sending(Hearing):
@@ -22,6 +28,8 @@ class Sending(Hearing):
 
         out: What the socket has not taken.
 
+        queue: Threads that wait for the sender to be done. Whoever is woken sends, or wakes the next.
+
         is_mute: Nothing can be sent any more.
     """
 
@@ -29,6 +37,7 @@ class Sending(Hearing):
         super().__init__(owner, book, connection, wire)
         self.sender = 0
         self.out: bytes | memoryview = b""
+        self.queue: deque[Waiter] = deque()
         self.is_mute = False
 
     def flush(self) -> None:
@@ -81,7 +90,33 @@ class Sending(Hearing):
     def _sent(self, size: int) -> None:
         self.sender = 0
         self.out = memoryview(self.out)[size:] if size < len(self.out) else b""
+        self.wake_next()
         self.close_if_unused()
+
+    def sleep_until_sent(self, seconds: float) -> None:
+        """Wait until it is this thread's turn to send; for no longer than that, and than *seconds*."""
+        waiter, has_turn = Waiter(), False
+        try:
+            has_turn = not self.step(self._queue_up, waiter) or waiter.sleep(min(seconds, GLANCE))
+        finally:
+            if not has_turn:
+                self.step(self._leave_queue, waiter)
+
+    def _queue_up(self, waiter: Waiter) -> bool:
+        if self.sender:
+            self.queue.append(waiter)
+        return self.sender != 0
+
+    def _leave_queue(self, waiter: Waiter) -> None:
+        if waiter in self.queue:
+            self.queue.remove(waiter)
+        else:  # it was woken, and has not heard of it
+            self.wake_next()
+
+    def wake_next(self) -> None:
+        """Give the turn to who waits longest."""
+        if self.queue:
+            self.queue.popleft().wake()
 
     def say_last_words(self) -> None:
         """Send the GOAWAY that says what was wrong, if the socket takes it at once."""
@@ -122,6 +157,8 @@ class Sending(Hearing):
         self.is_lost = True
         self.tell(Scheduler.lost)
         self.fail_all(failure)
+        while self.queue:
+            self.wake_next()
         if self.is_used:
             self.wire.cut()
         self.close_if_unused()
