@@ -14,6 +14,7 @@ from hyperframe.frame import RstStreamFrame
 
 from pool_manager import Limits, PoolConfig, PoolManager
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
+from pool_manager.runtimes.on_threads.waiting import Waiter
 from pool_manager.runtimes.on_threads.wires import TlsWire
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
@@ -62,6 +63,45 @@ def test_an_upload_waits_for_no_window_where_another_thread_was_sending(
         assert client.post("/echo", content=body()).json()["body_length"] == len(b"hello")
         assert has_sent.is_set()
         neighbour.join()
+    assert h2_server.seen().connections == 1
+
+
+def test_an_upload_sleeps_while_another_thread_sends(
+    h2_server: HypercornServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks a socket for room on which another is sending: it says yes, and all would ask again."""
+    is_sending, has_chosen, polled = threading.Event(), threading.Event(), threading.Event()
+    send_now, wait, sleep = TlsWire.send_now, TlsWire.wait, Waiter.sleep
+
+    def send_slowly(wire: TlsWire, data: bytes) -> int:
+        if threading.current_thread() is neighbour and not is_sending.is_set():
+            is_sending.set()
+            assert has_chosen.wait(PATIENCE)
+        return send_now(wire, data)
+
+    def note_a_look(wire: TlsWire, *args: Any) -> int:
+        if threading.current_thread() is not neighbour and not has_chosen.is_set():
+            polled.set()
+            has_chosen.set()
+        return wait(wire, *args)
+
+    def note_a_sleep(waiter: Waiter, seconds: float | None) -> bool:
+        if threading.current_thread() is not neighbour:
+            has_chosen.set()
+        return sleep(waiter, seconds)
+
+    config = PoolConfig(verify=certificates.client_context(), trust_env=False)
+    with PoolManager(config) as manager, manager.client(base_url=h2_server.url, timeout=10) as client:
+        client.get("/")
+        neighbour = threading.Thread(target=client.get, args=["/"])
+        monkeypatch.setattr(TlsWire, "send_now", send_slowly)
+        monkeypatch.setattr(TlsWire, "wait", note_a_look)
+        monkeypatch.setattr(Waiter, "sleep", note_a_sleep)
+        neighbour.start()
+        assert is_sending.wait(PATIENCE)
+        assert client.post("/echo", content=iter([b"hello"])).json()["body_length"] == len(b"hello")
+        neighbour.join()
+    assert not polled.is_set()
     assert h2_server.seen().connections == 1
 
 
