@@ -85,7 +85,7 @@ class Http2Carrier(Sending):
 
     def quit(self, exchange: Exchange) -> None:
         """Lead and wait no more, and leave no socket open that nobody uses."""
-        if (self.is_lost or self.readers.misses(exchange)) and self.holder != get_ident():
+        if (self.is_lost or self.readers.misses(exchange)) and not self.guard.is_held_here():
             self.step(self._quit, exchange)
 
     def begin(self, exchange: Exchange) -> None:
@@ -174,7 +174,7 @@ class Http2Carrier(Sending):
 
     def abandon(self, exchange: Exchange, *, in_passing: bool) -> None:  # noqa: ARG002 - it never waits
         """Reset the stream; its place may be free a little later (rule 15)."""
-        if self.holder == get_ident():  # a finaliser has interrupted a step of this very thread's
+        if self.guard.is_held_here():  # a finaliser has interrupted a step of this very thread's
             self.owner.later(functools.partial(self.abandon, exchange, in_passing=True))
             return
         self.step(self._let_go, exchange)
@@ -187,7 +187,7 @@ class Http2Carrier(Sending):
 
     def close(self) -> None:
         """Say goodbye and close the socket, or have the threads that use it do so."""
-        if self.holder == get_ident():
+        if self.guard.is_held_here():
             self.owner.later(self.close)
             return
         self.step(self._shut)

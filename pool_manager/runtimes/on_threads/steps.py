@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from _thread import allocate_lock, get_ident
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from pool_manager.core.messages import TransportFailure
 from pool_manager.core.origins import Connection
 from pool_manager.core.scheduler import Scheduler
-from pool_manager.guarding import struck
+from pool_manager.guarding import Guard, struck
 from pool_manager.runtimes.on_threads.carriers import Carrier, Owner
 from pool_manager.runtimes.on_threads.jobs import work_off
 from pool_manager.runtimes.on_threads.wires import Wire
@@ -26,15 +25,14 @@ class Stepwise(Carrier):
     A connection of many threads.
 
     Attributes:
-        holder: The thread that makes a step just now.
+        guard: Of what steps change.
 
         reports: What is to be told to the engine after the step.
     """
 
     def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
         super().__init__(owner, book, connection, wire)
-        self._lock = allocate_lock()
-        self.holder = 0
+        self.guard = Guard()
         self.reports: deque[Callable[[], object]] = deque()
 
     @abstractmethod
@@ -43,25 +41,21 @@ class Stepwise(Carrier):
 
     def forget_lock(self) -> None:
         """Take a new lock in a forked child: a thread of the parent may hold the old one for ever."""
-        self._lock, self.holder = allocate_lock(), 0
+        self.guard = Guard()
 
     def step(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a step under the lock, and do what follows from it."""
-        here = get_ident()  # before the lock is taken: nothing can strike between that and the next line
-        if self.holder == here:
+        if self.guard.is_held_here():
             raise struck()
         try:
-            with self._lock:
+            with self.guard.lock:
                 try:
-                    self.holder = here
                     return step(*args, **kwargs)
                 except TransportFailure:
                     raise
                 except BaseException:
                     self.give_up_interrupted()
                     raise
-                finally:
-                    self.holder = 0
         finally:
             if self.reports:
                 work_off(self.reports)
