@@ -43,16 +43,38 @@ class Exchange(Sleeper):
         left: The ticket was given back; the connection may be somebody else's.
     """
 
+    __slots__ = (
+        "_parts",
+        "begun",
+        "buffered",
+        "carrier",
+        "ended",
+        "failure",
+        "headers",
+        "is_eager",
+        "left",
+        "queued_for",
+        "reason",
+        "request",
+        "started",
+        "status",
+        "stream",
+        "ticket",
+        "unprocessed",
+        "written",
+    )
+
     carrier: Carrier
     headers: Headers
-    reason = b""
-    stream = status = buffered = 0
-    queued_for = 0.0
-    started = is_eager = begun = ended = written = unprocessed = left = False
-    failure: Exception | None = None
 
     def __init__(self, timers: Timers, request: Request, ticket: Ticket) -> None:
         super().__init__(timers)
+        self.reason = b""
+        self.stream = self.status = self.buffered = 0
+        self.queued_for = 0.0
+        self.started = self.is_eager = self.begun = self.ended = False
+        self.written = self.unprocessed = self.left = False
+        self.failure: Exception | None = None
         self.request, self.ticket = request, ticket
         self._parts: deque[bytes] = deque()
 
@@ -147,9 +169,8 @@ class Exchange(Sleeper):
         """Give the connection back, whatever the state. Safe to repeat."""
         if not self.left:
             self.carrier.abandon(self)
-        if (
-            not self.ended and self.failure is None
-        ):  # who reads it in another task must not wait for what will not come
+        # Who reads it in another task must not wait for what will not come.
+        if not self.ended and self.failure is None:
             self.fail(TransportFailure("ReadError", "the answer was closed"))
         self._parts.clear()
         self.buffered = 0

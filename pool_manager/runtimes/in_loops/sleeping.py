@@ -90,12 +90,13 @@ class Sleeper:
         overslept: Its time was over before anything happened.
     """
 
-    overslept = False
-    _future: Future | None = None
-    _seconds: float | None = None
+    __slots__ = ("_future", "_seconds", "_timers", "overslept")
 
     def __init__(self, timers: Timers) -> None:
         self._timers = timers
+        self.overslept = False
+        self._future: Future | None = None
+        self._seconds: float | None = None
 
     def sleep(self, seconds: float | None) -> Future:
         """Give what to await, at once: it ends with `wake` or in *seconds*; then `overslept` tells."""

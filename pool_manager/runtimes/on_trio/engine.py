@@ -26,6 +26,8 @@ _SUSPENDED: Final = 1.0
 class TrioExchange(Exchange):
     """One whose answer is read by trio's rules."""
 
+    __slots__ = ()
+
     async def read(self, seconds: float | None) -> bytes | None:
         """Read as any exchange; a checkpoint also where the part is there."""
         if self.is_over or self.buffered:
