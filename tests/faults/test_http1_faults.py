@@ -602,3 +602,41 @@ def test_a_body_closed_early(world: World, first: bytes, rest: bytes, connection
     with ScriptedHttp1(story) as server:
         world.play(server, main)
         assert connections == [request.connection for request in server.requests][:2]
+
+
+STRAY = response(b"STRAY")
+
+
+@pytest.mark.parametrize("body", [b"", bytes(100_000), None], ids=["alone", "long", "in parts"])
+def test_what_a_busy_loop_has_not_read_is_given_to_nobody(loop_world: World, body: bytes | None) -> None:
+    """
+    Rule 12: an answer that nobody asked for came to an idle connection while the loop had no time for it.
+
+    The next request goes elsewhere, each has its own answer, and each is sent once and in order.
+    """
+    idle = Gate()
+
+    def talkative(peer: Http1Peer) -> None:
+        peer.answer(peer.read_request().target.encode())
+        peer.wait(idle)
+        peer.send(STRAY)
+        peer.listen()
+
+    def story(peer: Http1Peer) -> None:
+        while True:
+            peer.answer(peer.read_request().target.encode())
+
+    async def main(client: Any) -> None:
+        assert (await client.get("/1")).content == b"/1"
+        idle.open()
+        server.settle()  # meanwhile the loop does nothing
+        content = parts(2) if body is None else body
+        answers = [await client.request("POST" if content else "GET", "/2", content=content)]
+        answers += [await client.get(path) for path in ("/3", "/4")]
+        assert [answer.content for answer in answers] == [b"/2", b"/3", b"/4"]
+
+    with ScriptedHttp1(talkative, story) as server:
+        loop_world.play(server, main)
+        seen = [request.target for request in server.requests]
+    assert seen[:4] == ["/1", "/2", "/3", "/4"]
+    assert Counter(seen).most_common(1)[0][1] == 1

@@ -53,14 +53,21 @@ class Http1Carrier(Carrier):
     def begin(self, exchange: Exchange) -> None:
         """Write the head, and a body that is short together with it."""
         if self.is_lost:
-            raise TransportFailure("ReadError", "the connection was closed before the request was written")
-        request = exchange.request
-        data = self._http.start(request)
-        self._current = exchange
-        body = request.body
+            raise _unwritten()
+        body = exchange.request.body
+        is_new = self.connection.requests == 1
         if not isinstance(body, bytes) or len(body) > JOINED:
+            if (
+                not is_new and self._has_heard()
+            ):  # what is sent part by part waits for nothing, and begins elsewhere
+                self.give_up(_unwritten())
+                raise _unwritten()
+            data = self._http.start(exchange.request)
+            self._current = exchange
             self.transport.write(data)
             return
+        data = self._http.start(exchange.request)
+        self._current = exchange
         try:
             if body:
                 data = b"".join((data, *self._http.send_body(body)))
@@ -70,7 +77,7 @@ class Http1Carrier(Carrier):
             raise
         exchange.written = True
         is_alone = self.is_alone
-        if is_alone and not (self._answered or self._has_heard()):
+        if is_alone and (is_new or not (self._answered or self._has_heard())):
             self.transport.write(data)
             return
         self._unsent = data
@@ -195,7 +202,7 @@ class Http1Carrier(Carrier):
     def data_received(self, data: bytes) -> None:
         """Take a part of the answer."""
         exchange = self._current
-        if exchange is None:
+        if exchange is None or self._unsent:
             # Rule 12: what comes unasked is given to nobody, be it a 408 or an attack.
             self.give_up(TransportFailure("RemoteProtocolError", "the server spoke unasked"))
             return
@@ -275,6 +282,11 @@ class Http1Carrier(Carrier):
         super().resume_writing()
         if self._current is not None and not self._current.written:
             self._current.wake()
+
+
+def _unwritten() -> TransportFailure:
+    """Say that nothing was written, since the connection is of no use."""
+    return TransportFailure("ReadError", "the connection was closed before the request was written")
 
 
 def _ear(sock: socket.socket) -> Callable[[], object]:
