@@ -99,3 +99,43 @@ def test_who_has_its_answer_leaves_the_connection_alone() -> None:
     assert owner.other is not None
     owner.other.join()
     assert [data.split()[1] for data in sent] == [b"/first", b"/second"]
+
+
+class LeftWire:
+    """A wire whose server has hung up behind its answer, in which TLS asks for new keys."""
+
+    def __init__(self) -> None:
+        self._reads = [ANSWER[:-2], b"o", b"k"]
+        self.has_reply = self.ended = False
+
+    def encode(self, data: bytes) -> bytes:
+        """Encrypt nothing, and say what TLS has to say."""
+        self.has_reply = False
+        return data or b"new keys"
+
+    def decode(self, received: bytes) -> bytes:
+        """Decrypt nothing; with the first part of the body new keys are asked for."""
+        self.has_reply = received == b"o"
+        return received
+
+    def send_now(self, data: bytes) -> int:
+        """Send the request, and fail after that."""
+        if data == b"new keys":
+            raise BrokenPipeError
+        return len(data)
+
+    def receive(self, seconds: float | None = None) -> bytes:  # noqa: ARG002 - it is there
+        """Give what is there."""
+        return self._reads.pop(0)
+
+    receive_now = receive
+
+
+def test_an_answer_is_whole_though_tls_cannot_reply() -> None:
+    """A server may hang up while TLS has something to say: what was read stays in its order."""
+    owner = cast(Any, type("Owner", (), {"leave": lambda *_, **__: None})())
+    carrier = Http1Carrier(owner, cast(Any, None), cast(Any, None), cast(Any, LeftWire()))
+    exchange = exchange_for(b"/")
+    carrier.begin(exchange)
+    exchange.wait_for_head()
+    assert b"".join(exchange) == b"ok"

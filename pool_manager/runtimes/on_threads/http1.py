@@ -238,6 +238,14 @@ class Http1Carrier(Carrier):
             data = self.wire.encode(data)
             self._flush(exchange, b"".join((self._unsent, data)) if self._unsent else data)
 
+    def _reply(self) -> None:
+        """Send what TLS has to say. If that fails, it is heard of behind what was read already."""
+        try:
+            data = b"".join((self._unsent, self.wire.encode(b"")))
+            self._unsent = memoryview(data)[self.wire.send_now(data) :]
+        except OSError:
+            self._unsent, self._is_mute = b"", True
+
     def _flush(self, exchange: Exchange, data: bytes | memoryview) -> None:
         self._unsent = data
         try:
@@ -271,8 +279,10 @@ class Http1Carrier(Carrier):
         wire = self.wire
         try:
             data = wire.decode(received)
-            if wire.has_reply:  # first: with the end of the answer the connection may be another thread's
-                self._write(exchange, b"")
+            if (
+                wire.has_reply and not self._is_mute
+            ):  # first: with the end of the answer the connection may be another thread's
+                self._reply()
             if data:
                 exchange.begun = True
                 self._take(exchange, self._http.receive(data))

@@ -17,6 +17,7 @@ Rule 5: whoever comes to wait on a connection that is lost learns so, whatever b
 from __future__ import annotations
 
 import functools
+import math
 import time
 from _thread import get_ident
 from typing import Final, ParamSpec, TypeVar
@@ -118,21 +119,26 @@ class Http2Carrier(Sending):
         """Wait until a window opens or the socket takes more; something else may have come instead."""
         if not self.out:
             return self.pull(exchange, seconds)
-        if self.sender:  # the socket takes more, but what of is known when that thread has its answer
-            self.sleep_until_sent(SLICE if seconds is None else seconds)
-            return True
+        until, left = math.inf if seconds is None else time.monotonic() + seconds, seconds
+        while self.out:
+            limit = SLICE if left is None else min(left, SLICE)
+            # While another sends, the socket takes more: how much is known when that thread has its answer.
+            if self.sleep_until_sent(limit) if self.sender else self._poll(exchange, limit):
+                return True
+            if seconds is not None and (left := until - time.monotonic()) <= 0:
+                return False
+        return True
+
+    def _poll(self, exchange: Exchange, seconds: float) -> bool:
+        """Wait until the socket takes more, and hear what comes, if nobody else does; False if not."""
         leads = self.step(self._begin_to_poll, exchange)
         try:
-            happened = self.wire.wait(
-                WRITABLE | (READABLE if leads else 0), SLICE if seconds is None else min(seconds, SLICE)
-            )
+            happened = self.wire.wait(WRITABLE | (READABLE if leads else 0), seconds)
             if leads and happened & READABLE:
                 self._read(0.0)
         finally:
             self.step(self._end_to_poll, exchange, leads=leads)
         self.flush()
-        if seconds is None or seconds > SLICE:
-            return bool(happened) or self.wait_to_send(exchange, None if seconds is None else seconds - SLICE)
         return bool(happened)
 
     def look(self, exchange: Exchange) -> None:

@@ -93,14 +93,15 @@ class Sending(Hearing):
         self.wake_next()
         self.close_if_unused()
 
-    def sleep_until_sent(self, seconds: float) -> None:
-        """Wait until it is this thread's turn to send; for no longer than that, and than *seconds*."""
+    def sleep_until_sent(self, seconds: float) -> bool:
+        """Wait until it is this thread's turn to send; False if it is not within *seconds*, or a while."""
         waiter, has_turn = Waiter(), False
         try:
             has_turn = not self.step(self._queue_up, waiter) or waiter.sleep(min(seconds, GLANCE))
         finally:
             if not has_turn:
                 self.step(self._leave_queue, waiter)
+        return has_turn
 
     def _queue_up(self, waiter: Waiter) -> bool:
         if self.sender:
