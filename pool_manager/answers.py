@@ -138,6 +138,8 @@ class _Answer:
     _content: bytes
     _num_bytes_downloaded: int
 
+    _wrappers: tuple[type, ...]  # those of the library's clients
+
     def _take_whole(self, kind: type[OpenAnswer]) -> bool:
         """
         Have the whole body as the content, if it is there, plain, and nobody has begun to read it.
@@ -146,8 +148,10 @@ class _Answer:
         """
         if self.is_stream_consumed or self.is_closed or "content-encoding" in self.headers:
             return False
-        pooled = getattr(self.stream, "_stream", None)
-        if pooled is not self.pooled or not isinstance(pooled, kind):  # somebody else's is to see what comes
+        if type(self.stream) not in self._wrappers:  # somebody else's is to see what comes
+            return False
+        pooled = self.stream._stream  # noqa: SLF001 - what it is around
+        if pooled is not self.pooled or not isinstance(pooled, kind):
             return False
         content = pooled.take_whole()
         if content is None:
@@ -165,6 +169,8 @@ class _Answer:
 def answer_type(library: Any) -> type:
     """Make the response class for a library."""
     theirs: Any = library.Response
+    client = sys.modules[library.Client.__module__]
+    wrappers = [getattr(client, name, None) for name in ("BoundSyncStream", "BoundAsyncStream")]
 
     class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only
         def read(self) -> bytes:
@@ -191,6 +197,7 @@ def answer_type(library: Any) -> type:
             state.pop("pooled", None)
             return object.__new__, (theirs,), state
 
+    Response._wrappers = tuple(filter(None, wrappers))  # noqa: SLF001 - it is being made
     Response.__qualname__ = "Response"
     Response.__module__ = theirs.__module__
     return Response

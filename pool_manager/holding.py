@@ -226,12 +226,9 @@ class Holdings:
         self.drained.append(drained)
         return self.in_flight > 0
 
-    def take_drained(self) -> list[Callable[[], object]]:
-        """Give who is to be told now that no request is out any more; nobody while one is."""
-        if self.in_flight:
-            return []
-        drained, self.drained = self.drained, []
-        return drained
+    def to_be_told(self) -> list[Callable[[], object]]:
+        """Give who is to be told now that no request is out any more; nobody while one is. Safe to repeat."""
+        return [] if self.in_flight else [*self.drained]
 
     def withdraw_all(self) -> list[Pool]:
         """Refuse what comes, and have every pool closed."""

@@ -189,7 +189,7 @@ class Registry:
         if withdrawn:
             self.shut([exchange.pool])
         if holdings.drained:
-            for notify in self.guard.move(holdings.take_drained):
+            for notify in self.guard.move(holdings.to_be_told):
                 notify()
 
     # Closing

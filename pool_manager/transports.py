@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -183,8 +182,6 @@ class Face:
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
         made.pooled = stream
-        if b"".join(itertools.chain.from_iterable(response.headers)).isascii():
-            made.headers.encoding = "ascii"  # as it finds by itself, header by header
         return made
 
 

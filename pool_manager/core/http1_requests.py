@@ -217,7 +217,13 @@ _TAKE: Final[dict[bytes, Callable[[bytes], Note | None]]] = {
 }
 
 
-@lru_cache(maxsize=64)
 def options_of(value: bytes) -> frozenset[bytes]:
     """Split a comma-separated list of case-insensitive options, as Connection has (RFC 9110, 7.6.1)."""
+    return _kept_options_of(value) if len(value) <= MAX_KEPT else _options_of(value)
+
+
+def _options_of(value: bytes) -> frozenset[bytes]:
     return frozenset(option.strip() for option in value.lower().split(b","))
+
+
+_kept_options_of = lru_cache(maxsize=64)(_options_of)

@@ -89,8 +89,9 @@ class Counted:
         self._stream.close()
 
 
+@pytest.mark.parametrize("reads", [False, True], ids=["left to the client", "read by it"])
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_wrapper_around_a_body_sees_it(library: Any, counting_server: CountingServer) -> None:
+def test_a_wrapper_around_a_body_sees_it(library: Any, counting_server: CountingServer, reads: bool) -> None:
     """A body that is there whole is not taken behind the back of who stands between it and the client."""
     counting_server.respond = lambda _: Answer(body=BODY)
     counted: list[Counted] = []
@@ -106,6 +107,8 @@ def test_a_wrapper_around_a_body_sees_it(library: Any, counting_server: Counting
                 answer = inner.handle_request(request)
                 answer.stream = Stream(answer.stream)
                 counted.append(answer.stream)
+                if reads:
+                    answer.read()
                 return answer
 
         client._transport = Around()  # noqa: SLF001 - as above

@@ -45,7 +45,7 @@ class Timers:
 
     def set(self, sleeper: Sleeper, seconds: float | None) -> None:
         """Have *sleeper* expire in *seconds*, and not when it was to before; never, if that is None."""
-        if seconds is None:
+        if seconds is None or seconds == math.inf:
             self.asleep.pop(sleeper, None)
             return
         until = self.asleep[sleeper] = self.loop.time() - self.stood_still + seconds
