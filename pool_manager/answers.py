@@ -138,7 +138,7 @@ class _Answer:
     _content: bytes
     _num_bytes_downloaded: int
 
-    _wrappers: tuple[type, ...]  # those of the library's clients
+    wrappers: tuple[type, ...]  # those of the library's clients
 
     def _take_whole(self, kind: type[OpenAnswer]) -> bool:
         """
@@ -148,7 +148,7 @@ class _Answer:
         """
         if self.is_stream_consumed or self.is_closed or "content-encoding" in self.headers:
             return False
-        if type(self.stream) not in self._wrappers:  # somebody else's is to see what comes
+        if type(self.stream) not in self.wrappers:  # somebody else's is to see what comes
             return False
         pooled = self.stream._stream  # noqa: SLF001 - what it is around
         if pooled is not self.pooled or not isinstance(pooled, kind):
@@ -197,7 +197,7 @@ def answer_type(library: Any) -> type:
             state.pop("pooled", None)
             return object.__new__, (theirs,), state
 
-    Response._wrappers = tuple(filter(None, wrappers))  # noqa: SLF001 - it is being made
+    Response.wrappers = tuple(filter(None, wrappers))
     Response.__qualname__ = "Response"
     Response.__module__ = theirs.__module__
     return Response

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,3 +137,21 @@ def test_a_round_goes_through_all_scenarios() -> None:
     first = [("h1-c20", 0), ("up-h1", 0), ("h2-c20", 0)]
     many = [("h1-c20", 1), ("h2-c20", 1), ("h1-c20", 2), ("h2-c20", 2)]
     assert [*first, *many, ("up-h1", 1)] == found
+
+
+@pytest.mark.parametrize("where", ["threads", "asyncio"])
+def test_steps_are_counted(where: str) -> None:
+    """What a request takes is told by module, and adds up; a Python that cannot count says so."""
+    command = [sys.executable, "-m", "benchmarks.steps", where, "pool+httpx2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if not hasattr(sys, "monitoring"):
+        assert (done.returncode, done.stderr.splitlines()[-1].rpartition(": ")[2]) == (
+            2,
+            "Python 3.12 or newer is needed",
+        )
+        return
+    assert (done.returncode, done.stderr) == (0, "")
+    *modules, total = done.stdout.splitlines()
+    steps = [int(line[:6].replace(",", "")) for line in (*modules, total)]
+    assert sum(steps[:-1]) == steps[-1] > 0
+    assert any("pool_manager/core/scheduler.py" in line for line in modules)
