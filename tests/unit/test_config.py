@@ -394,6 +394,8 @@ def test_credentials_survive(user: str, word: str, port: int, scheme: str) -> No
     ours = Proxy.parse(httpx.Proxy(f"{scheme}://proxy:{port}", auth=(user, word)))
     assert ours.auth == (user.encode(), word.encode())
     assert ours == Proxy.parse(httpx2.Proxy(f"{scheme}://proxy:{port}", auth=(user, word)))
+    if re.search("%[0-9A-Fa-f]{2}", f"{user} {word}"):
+        return  # httpx takes such a one for quoted already
     quoted = httpx.URL(f"{scheme}://proxy:{port}").copy_with(username=user, password=word)
     assert ours == Proxy.parse(str(quoted)) == Proxy.parse(httpx.Proxy(quoted))
 
