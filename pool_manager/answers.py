@@ -138,22 +138,21 @@ class _Answer:
     _content: bytes
     _num_bytes_downloaded: int
 
-    wrappers: tuple[type, ...]  # those of the library's clients
-
-    def _take_whole(self, kind: type[OpenAnswer]) -> bool:
+    def _take_whole(self, wrapper: type | None) -> bool:
         """
         Have the whole body as the content, if it is there, plain, and nobody has begun to read it.
 
-        Then all that is left to do is to close the stream: the client's wrapper takes the time by that.
+        Nor may there be anything around it but *wrapper*, the client's own: somebody else's is to see what
+        comes. Then all that is left to do is to close that, which takes the time by it.
         """
         if self.is_stream_consumed or self.is_closed or "content-encoding" in self.headers:
             return False
-        if type(self.stream) not in self.wrappers:  # somebody else's is to see what comes
+        if type(self.stream) is not wrapper:
             return False
-        pooled = self.stream._stream  # noqa: SLF001 - what it is around
-        if pooled is not self.pooled or not isinstance(pooled, kind):
+        inner: Any = getattr(self.stream, "_stream", None)  # what it is around
+        if inner is not self.pooled:
             return False
-        content = pooled.take_whole()
+        content: bytes | None = inner.take_whole()
         if content is None:
             return False
         self.is_stream_consumed = self.is_closed = True
@@ -170,12 +169,12 @@ def answer_type(library: Any) -> type:
     """Make the response class for a library."""
     theirs: Any = library.Response
     client = sys.modules[library.Client.__module__]
-    wrappers = [getattr(client, name, None) for name in ("BoundSyncStream", "BoundAsyncStream")]
+    wrapper, async_wrapper = (getattr(client, f"Bound{kind}Stream", None) for kind in ("Sync", "Async"))
 
     class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only
         def read(self) -> bytes:
             if not hasattr(self, "_content"):
-                if self._take_whole(Stream):
+                if self._take_whole(wrapper):
                     self.stream.close()
                 else:
                     theirs.read(self)
@@ -184,7 +183,7 @@ def answer_type(library: Any) -> type:
 
         async def aread(self) -> bytes:
             if not hasattr(self, "_content"):
-                if self._take_whole(AsyncStream):
+                if self._take_whole(async_wrapper):
                     await self.stream.aclose()
                 else:
                     await theirs.aread(self)
@@ -197,7 +196,6 @@ def answer_type(library: Any) -> type:
             state.pop("pooled", None)
             return object.__new__, (theirs,), state
 
-    Response.wrappers = tuple(filter(None, wrappers))
     Response.__qualname__ = "Response"
     Response.__module__ = theirs.__module__
     return Response

@@ -55,19 +55,23 @@ class Http1Carrier(Carrier):
         if self.is_lost:
             raise _unwritten()
         body = exchange.request.body
-        is_new = self.connection.requests == 1
-        if not isinstance(body, bytes) or len(body) > JOINED:
-            if (
-                not is_new and self._has_heard()
-            ):  # what is sent part by part waits for nothing, and begins elsewhere
-                self.give_up(_unwritten())
-                raise _unwritten()
-            data = self._http.start(exchange.request)
-            self._current = exchange
-            self.transport.write(data)
+        if isinstance(body, bytes) and len(body) <= JOINED:
+            self._write_whole(exchange, body)
             return
-        data = self._http.start(exchange.request)
+        if self.connection.requests > 1 and self._has_heard():
+            # It goes part by part, which cannot wait for the loop to read: it begins elsewhere.
+            self.give_up(_unwritten())
+            raise _unwritten()
+        self.transport.write(self._start(exchange))
+
+    def _start(self, exchange: Exchange) -> bytes:
+        head = self._http.start(exchange.request)
         self._current = exchange
+        return head
+
+    def _write_whole(self, exchange: Exchange, body: bytes) -> None:
+        """Write all of a request: at once if it is the only one and nothing is there to be read."""
+        data = self._start(exchange)
         try:
             if body:
                 data = b"".join((data, *self._http.send_body(body)))
@@ -76,7 +80,7 @@ class Http1Carrier(Carrier):
             self._break()
             raise
         exchange.written = True
-        is_alone = self.is_alone
+        is_alone, is_new = self.is_alone, self.connection.requests == 1
         if is_alone and (is_new or not (self._answered or self._has_heard())):
             self.transport.write(data)
             return

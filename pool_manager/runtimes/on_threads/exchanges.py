@@ -89,9 +89,8 @@ class Exchange:
         self.stream = self.status = self.sent = self.buffered = 0
         self.reason = b""
         self.headers: Headers = []
-        self.started = self.begun = self.ended = self.written = self.unprocessed = self.left = self.news = (
-            False
-        )
+        self.started = self.begun = self.ended = self.written = False
+        self.unprocessed = self.left = self.news = False
         self.failure: TransportFailure | None = None
         self.waiter: Waiter | None = None
         self._parts: deque[bytes] = deque()
