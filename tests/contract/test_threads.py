@@ -13,6 +13,7 @@ import pytest
 from hyperframe.frame import RstStreamFrame
 
 from pool_manager import Limits, PoolConfig, PoolManager
+from pool_manager.runtimes.on_threads import sending
 from pool_manager.runtimes.on_threads.http2 import Http2Carrier
 from pool_manager.runtimes.on_threads.waiting import Waiter
 from pool_manager.runtimes.on_threads.wires import TlsWire
@@ -69,9 +70,14 @@ def test_an_upload_waits_for_no_window_where_another_thread_was_sending(
 def test_an_upload_sleeps_while_another_thread_sends(
     h2_server: HypercornServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody asks a socket for room on which another is sending: it says yes, and all would ask again."""
+    """
+    Nobody asks a socket for room on which another is sending: it says yes, and all would ask again.
+
+    Who sleeps is woken when that one is done.
+    """
     is_sending, has_chosen, polled = threading.Event(), threading.Event(), threading.Event()
     send_now, wait, sleep = TlsWire.send_now, TlsWire.wait, Waiter.sleep
+    woken: list[bool] = []
 
     def send_slowly(wire: TlsWire, data: bytes) -> int:
         if threading.current_thread() is neighbour and not is_sending.is_set():
@@ -86,9 +92,11 @@ def test_an_upload_sleeps_while_another_thread_sends(
         return wait(wire, *args)
 
     def note_a_sleep(waiter: Waiter, seconds: float | None) -> bool:
-        if threading.current_thread() is not neighbour:
-            has_chosen.set()
-        return sleep(waiter, seconds)
+        if threading.current_thread() is neighbour or has_chosen.is_set():
+            return sleep(waiter, seconds)
+        has_chosen.set()
+        woken.append(sleep(waiter, seconds))
+        return woken[0]
 
     config = PoolConfig(verify=certificates.client_context(), trust_env=False)
     with PoolManager(config) as manager, manager.client(base_url=h2_server.url, timeout=10) as client:
@@ -97,11 +105,12 @@ def test_an_upload_sleeps_while_another_thread_sends(
         monkeypatch.setattr(TlsWire, "send_now", send_slowly)
         monkeypatch.setattr(TlsWire, "wait", note_a_look)
         monkeypatch.setattr(Waiter, "sleep", note_a_sleep)
+        monkeypatch.setattr(sending, "GLANCE", PATIENCE)  # it looks by itself no sooner
         neighbour.start()
         assert is_sending.wait(PATIENCE)
         assert client.post("/echo", content=iter([b"hello"])).json()["body_length"] == len(b"hello")
         neighbour.join()
-    assert not polled.is_set()
+    assert (polled.is_set(), woken) == (False, [True])
     assert h2_server.seen().connections == 1
 
 
