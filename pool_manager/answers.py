@@ -168,7 +168,8 @@ class _Answer:
 def answer_type(library: Any) -> type:
     """Make the response class for a library."""
     theirs: Any = library.Response
-    client = sys.modules[library.Client.__module__]
+    # Not by `library.Client.__module__`: the libraries have their public names say that they are elsewhere.
+    client = getattr(library, "_client", None)
     wrapper, async_wrapper = (getattr(client, f"Bound{kind}Stream", None) for kind in ("Sync", "Async"))
 
     class Response(_Answer, theirs):  # type: ignore[misc]  # known at run time only

@@ -72,6 +72,29 @@ def test_a_pooled_response_is_the_librarys(
     anyio.run(main)
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_body_that_is_all_there_is_taken_in_one_step(
+    library: Any, counting_server: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has come with its head costs none of the library's generators, and is an answer like any other."""
+    counting_server.respond = lambda _: Answer(body=b"")  # with no body, it is all there whatever the timing
+    iterated: list[str] = []
+    for name in ("iter_raw", "aiter_raw"):
+        theirs = getattr(library.Response, name)
+        monkeypatch.setattr(library.Response, name, lambda *a, n=name, f=theirs: iterated.append(n) or f(*a))
+
+    async def on_a_loop(manager: PoolManager) -> Any:
+        async with manager.client(library.AsyncClient) as client:
+            return await client.get(counting_server.url)
+
+    with PoolManager() as manager, manager.client(library.Client) as client:
+        answers = [client.get(counting_server.url), anyio.run(on_a_loop, manager)]
+    assert iterated == []
+    for answer in answers:
+        assert (answer.content, answer.is_closed, answer.is_stream_consumed) == (b"", True, True)
+        assert answer.elapsed.total_seconds() > 0
+
+
 class Counted:
     """What a transport around the pooled one puts around a body."""
 
