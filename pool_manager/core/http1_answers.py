@@ -36,8 +36,16 @@ _TIMEOUT: Final = re.compile(rb"(?:^|[,;\s])timeout\s*=\s*([0-9]{1,9})(?![0-9])"
 _ASKS_TO_SWITCH: Final = h11.Request(method="GET", target="/", headers=[("host", ""), ("upgrade", "any")])
 
 
+# What h11 lets pass in no line of a head; and runs of blanks, for which it takes the square of their length
+# where one of those follows: 100 KiB would stop a loop for a minute. It refuses them with one blank, too.
+_FORBIDDEN: Final = re.compile(rb"[\0\v\f]|\r(?!\n)")
+_BLANKS: Final = re.compile(rb"[ \t]{2,}")
+
+
 def parse_with_h11(head: bytes) -> Head:
     """Parse *head* with h11."""
+    if _FORBIDDEN.search(head):
+        head = _BLANKS.sub(b" ", head)
     parser = h11.Connection(h11.CLIENT)
     if head[9:10] == b"1":  # h11 takes a 1xx only after a request, and a 101 only if that asked for it.
         parser.send(_ASKS_TO_SWITCH)

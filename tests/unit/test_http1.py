@@ -518,6 +518,18 @@ def test_nothing_but_failures(
         assert not connection.is_reusable
 
 
+@pytest.mark.parametrize("before", [b"", b"a"], ids=["blanks alone", "behind a value"])
+@pytest.mark.parametrize("forbidden", [b"\0", b"\v", b"\f", b"\ra"])
+def test_blanks_before_what_is_refused_cost_no_time(
+    parse: ParseHead, forbidden: bytes, before: bytes
+) -> None:
+    """However many there are, the parser is given one: it would look at each from each."""
+    line = b"a:" + before + b" \t" * (MAX_HEAD // 2 - 100) + forbidden
+    with pytest.raises(TransportFailure, match="illegal header line") as refused:
+        asked(parse).receive(b"HTTP/1.1 200 OK\r\n" + line + b"\r\n\r\n")
+    assert len(str(refused.value)) < 100
+
+
 def test_the_faster_parser_is_the_default() -> None:
     """Where httptools is installed, it is used."""
     assert parse_head is PARSERS[-1]
