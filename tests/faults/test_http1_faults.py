@@ -449,6 +449,28 @@ def test_an_upgraded_connection_that_is_closed_while_it_is_read(world: World) ->
         world.play(server, main)
 
 
+def test_an_upgraded_connection_that_is_closed_while_it_is_written(world: World) -> None:
+    """Who waits for the peer to take what was written hears of it at once, though no timeout was set."""
+    over = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        switch(peer)
+        peer.wait(over)
+
+    async def main(client: Any) -> None:
+        async with client.stream("GET", "/", headers=UPGRADE) as answer:
+            stream = answer.extensions["network_stream"]
+            writing = asyncio.create_task(stream.write(bytes(BIG)))
+            await world.settled(client)
+            await stream.aclose()
+            with pytest.raises(world.library.WriteError):
+                await asyncio.wait_for(writing, 10)
+            over.open()
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
+
 # Uploads
 
 

@@ -138,6 +138,7 @@ class Carrier(Listener, ABC):
         self.say_goodbye()
         self.is_lost = True
         self.fail_all(TransportFailure("ReadError", "the connection was closed"))
+        self._wake_writer()
         self.transport.close()
         self.owner.loop.call_soon(self.transport.abort)
 
@@ -173,6 +174,9 @@ class Carrier(Listener, ABC):
     def resume_writing(self) -> None:
         """The socket takes more."""
         self.is_full = False
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
         if self.writer is not None:
             self.writer.wake()
 
