@@ -15,10 +15,10 @@ Rule 4: dials belong to the pool. A caller that goes away leaves its dial behind
 are less patient than a handshake takes, nothing would ever be opened otherwise.
 Rule 8: a place on an HTTP/2 connection is reserved before it is handed out.
 
-Here is who waits, and what follows from what has happened. The rest is decided elsewhere: how open
-connections are kept in `stock.py`, when to dial in `dials.py` and `growth.py`, who makes way for whom in
-`room.py`, both brought together in `supply.py`, what an origin speaks in `protocols.py`, which
-address is dialed in `endpoints.py`.
+Here is what follows from what has happened. The rest is decided elsewhere: who waits, and who is served
+next, in `admission.py`, how open connections are kept in `stock.py`, when to dial in `dials.py` and
+`growth.py`, who makes way for whom in `room.py`, both brought together in `supply.py`, what an origin speaks
+in `protocols.py`, which address is dialed in `endpoints.py`.
 
 Not thread-safe: whoever shares a scheduler among threads calls it under one lock.
 """
@@ -31,22 +31,21 @@ import random
 from collections.abc import Hashable, Sequence
 
 from pool_manager.config import Limits, PoolConfig
+from pool_manager.core.admission import Admission, closed
 from pool_manager.core.closeups import CloseUp
 from pool_manager.core.deadlines import Deadlines
 from pool_manager.core.dials import Dials
 from pool_manager.core.directory import Directory, lane_states
-from pool_manager.core.effects import Effect, Wake
+from pool_manager.core.effects import Effect
 from pool_manager.core.endpoints import AddressInfo, Endpoints
 from pool_manager.core.lanes import Lanes
 from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.core.origins import (
     Connection,
-    LaneState,
     Origin,
     OriginKey,
     Phase,
     Place,
-    Queue,
     Speaks,
     Ticket,
 )
@@ -56,7 +55,6 @@ from pool_manager.core.snapshots import Picture
 from pool_manager.core.stock import Stock
 from pool_manager.core.supply import Supply
 from pool_manager.core.telling import Teller
-from pool_manager.errors import PoolClosed, PoolError, PoolOverloaded
 from pool_manager.events import Audience
 
 
@@ -90,7 +88,7 @@ class Scheduler:
         audience: Audience | None = None,
     ) -> None:
         rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._limits, self._waiting, self._closed = limits, 0, False
+        self._limits, self._closed = limits, False
         self._numbers = itertools.count(1)
         self.effects: list[Effect] = []
         self.deadlines: Deadlines[Connection | Origin] = Deadlines()
@@ -117,6 +115,17 @@ class Scheduler:
             self._origins,
             numbers=self._numbers,
             effects=self.effects,
+        )
+        self._admission = Admission(
+            limits,
+            self._room,
+            self._dials,
+            self._stock,
+            self._supply,
+            directory=self._origins,
+            numbers=self._numbers,
+            effects=self.effects,
+            teller=self._teller,
         )
 
     def take_effects(self) -> list[Effect]:
@@ -157,21 +166,16 @@ class Scheduler:
                 be effects all the same.
         """
         if self._closed:
-            raise _closed()
+            raise closed()
         origin = self._origins[key]
-        lane = origin.lane
         arrived = next(self._numbers)
         ticket = Ticket(origin, number or arrived, arrived, now, now, request=request)
         if number is None:
             origin.counts.requests += 1
-        if lane.in_flight < lane.max_in_flight:
-            lane.in_flight += 1
-            self._admit(ticket, now)
-            if self._waiting > self._limits.max_pending and self._is_one_too_many(ticket):
-                self.leave(ticket, now)
-                raise self._overloaded()
-        else:
-            self._keep_out(ticket, now)
+        self._admission.arrive(ticket, now)
+        if ticket.place is Place.QUEUE and self._admission.is_one_too_many(ticket):
+            self.leave(ticket, now)
+            raise self._admission.overloaded()
         return ticket
 
     def leave(
@@ -208,8 +212,7 @@ class Scheduler:
         if place is Place.GONE:
             return
         if place is Place.LANE:
-            self._let_go(ticket)
-            self._waited(ticket, now, given_up=True)
+            self._admission.give_up_lane(ticket, now)
         else:
             if place is Place.CONNECTION:
                 given = ticket.connection
@@ -220,10 +223,10 @@ class Scheduler:
                 if self._teller.audience.listeners:
                     self._teller.request("on_released", ticket, now, status)
                 if self._stock.take_back(given, now, used=used, reusable=reusable, keep_alive=keep_alive):
-                    self._offer(given, now)
+                    self._admission.offer(given, now)
             else:
-                self._give_up_place(ticket, now, dial_too_slow=dial_too_slow)
-            self._leave_lane(ticket.origin.lane, now)
+                self._admission.give_up_place(ticket, now, dial_too_slow=dial_too_slow)
+            self._admission.leave_lane(ticket.origin.lane, now)
         self._settle(ticket.origin, now)
 
     def dial_begun(self, ticket: Ticket) -> float | None:
@@ -267,7 +270,7 @@ class Scheduler:
         if origin.oldest_shared():  # rule 7: dials raced, and nobody waits
             self._stock.close(connection, now, "surplus")
         else:
-            self._offer(connection, now)
+            self._admission.offer(connection, now)
         self._settle(origin, now)
 
     def dial_failed(self, connection: Connection, now: float, error: TransportFailure) -> None:
@@ -293,7 +296,7 @@ class Scheduler:
             origin.in_doubt = True
         else:
             told = [*itertools.takewhile(lambda ticket: ticket.arrived < connection.horizon, origin.waiters)]
-        self._fail(told, error, now)
+        self._admission.fail(told, error, now)
         self._settle(origin, now)
 
     # What connections do
@@ -382,15 +385,9 @@ class Scheduler:
         """Close every connection, fail who waits, and refuse who comes."""
         self._closed = True
         for lane in self._lanes.values():
-            queued, lane.queue = lane.queue, Queue()
-            for ticket in queued:
-                ticket.place, ticket.error = Place.GONE, _closed()
-                ticket.origin.kept_out -= 1
-                self._waited(ticket, now, given_up=True)
-                self.effects.append(Wake(ticket))
-                self._waiting -= 1
+            self._admission.close_lane(lane, now)
         for origin in [*self._origins.values()]:
-            self._fail([*origin.waiters], _closed(), now)
+            self._admission.fail([*origin.waiters], closed(), now)
         for connection in self.connections():
             self._stock.close(connection, now, "closed")
         for origin in [*self._origins.values()]:
@@ -399,136 +396,6 @@ class Scheduler:
     def connections(self) -> list[Connection]:
         """Give every connection whose socket may be open, dials included. Costs a step for each."""
         return [connection for origin in self._origins.values() for connection in origin.connections]
-
-    # Those that wait
-
-    def _keep_out(self, ticket: Ticket, now: float) -> None:
-        """Have *ticket* wait for its lane."""
-        origin = ticket.origin
-        self._queued(ticket, now)
-        if self._waiting >= self._limits.max_pending:
-            self._waited(ticket, now, given_up=True)
-            self._origins.forget(origin)
-            raise self._overloaded()
-        ticket.place = Place.LANE
-        origin.lane.queue.put(ticket)
-        origin.kept_out += 1
-        self._waiting += 1
-
-    def _let_go(self, ticket: Ticket) -> None:
-        """Have *ticket* wait for its lane no longer."""
-        origin = ticket.origin
-        del origin.lane.queue[ticket]
-        origin.kept_out -= 1
-        self._waiting -= 1
-
-    def _is_one_too_many(self, ticket: Ticket) -> bool:
-        """Tell whether *ticket*, which was let in, has to wait, and not just for the dials under way."""
-        return ticket.place is Place.QUEUE and len(ticket.origin.waiters) > ticket.origin.coming
-
-    def _admit(self, ticket: Ticket, now: float) -> None:
-        """Give a connection to a request that its lane has let in, or a place in the queue."""
-        origin, was_kept_out = ticket.origin, ticket.place is Place.LANE
-        ticket.place = Place.QUEUE
-        if not origin.waiters:
-            connection = self._stock.find(origin, now)
-            if connection is not None:
-                self._stock.hand(connection, ticket, now)
-                return
-        if not was_kept_out:
-            self._queued(ticket, now)
-        self._waiting += 1
-        origin.waiters.put(ticket)
-        origin.unattempted[ticket] = None
-        if ticket.is_back:
-            origin.unattempted.move_to_end(ticket, last=False)
-        self._supply.dial(origin, now)
-
-    def _serve(self, origin: Origin, now: float) -> None:
-        """Give what there is to who waits longest."""
-        while origin.waiters and (connection := self._stock.find(origin, now)) is not None:
-            self._serve_first(origin, connection, now)
-
-    def _serve_first(self, origin: Origin, connection: Connection, now: float) -> None:
-        ticket = origin.waiters.first()
-        self._dequeue(ticket, now)
-        self._waited(ticket, now)
-        self._stock.hand(connection, ticket, now)
-        self.effects.append(Wake(ticket))
-
-    def _dequeue(self, ticket: Ticket, now: float) -> None:
-        """Take *ticket* out of the queue; a dial begun for it goes on without it (rule 4)."""
-        origin = ticket.origin
-        del origin.waiters[ticket]
-        origin.unattempted.pop(ticket, None)
-        if not origin.waiters:
-            origin.watch = None
-        self._waiting -= 1
-        self._dials.orphan(ticket, now)
-
-    def _queued(self, ticket: Ticket, now: float) -> None:
-        """Count a wait that begins."""
-        ticket.origin.counts.queued += 1
-        if self._teller.audience.listeners:
-            self._teller.request("on_queued", ticket, now)
-
-    def _waited(self, ticket: Ticket, now: float, *, given_up: bool = False) -> None:
-        """Count a wait that is over."""
-        counts = ticket.origin.counts
-        counts.queue_time.add(now - ticket.asked)
-        if given_up:
-            counts.given_up += 1
-            if self._teller.audience.listeners:
-                self._teller.request("on_released", ticket, now)
-
-    def _give_up_place(self, ticket: Ticket, now: float, *, dial_too_slow: bool) -> None:
-        """Leave the queue; a dial that was too slow ends if others need it: it is replaced (rule 5)."""
-        dial = ticket.dial
-        self._dequeue(ticket, now)
-        self._waited(ticket, now, given_up=True)
-        if dial is not None and dial_too_slow and self._dials.is_needed(dial):
-            self._stock.close(dial, now, "closed")
-
-    def _fail(self, tickets: list[Ticket], error: TransportFailure | PoolError, now: float) -> None:
-        """Have *tickets* wait no longer. Each gets an error of its own: tracebacks are written into it."""
-        for ticket in tickets:
-            self._dequeue(ticket, now)
-            self._waited(ticket, now, given_up=True)
-            ticket.place, ticket.error = Place.GONE, _copy(error)
-            self.effects.append(Wake(ticket))
-        for ticket in tickets:  # after all of them: who comes in now must not find them waiting
-            self._leave_lane(ticket.origin.lane, now)
-
-    def _leave_lane(self, lane: LaneState, now: float) -> None:
-        """Let the next request of the lane in."""
-        lane.in_flight -= 1
-        if lane.queue and lane.in_flight < lane.max_in_flight:
-            ticket = lane.queue.first()
-            self._let_go(ticket)
-            lane.in_flight += 1
-            ticket.arrive(next(self._numbers), now)
-            self._admit(ticket, now)
-            if ticket.place is Place.CONNECTION:
-                self._waited(ticket, now)
-                self.effects.append(Wake(ticket))
-
-    def _overloaded(self) -> PoolOverloaded:
-        return PoolOverloaded(
-            f"{self._waiting} requests are waiting for a connection already (Limits.max_pending)"
-        )
-
-    def _offer(self, connection: Connection, now: float) -> None:
-        """Give *connection*, which has room, to who waits longest; else let it rest (rules 3 and 19)."""
-        origin = connection.origin
-        if origin.waiters and self._room.is_needed_elsewhere(connection):
-            self._stock.close(connection, now, "evicted")
-        elif connection.multiplexed:
-            origin.list_shared(connection)
-            self._serve(origin, now)
-        elif origin.waiters:
-            self._serve_first(origin, connection, now)
-        if not connection.in_use and connection.phase is Phase.OPEN:
-            self._stock.rest(connection, now)
 
     # Origins
 
@@ -539,23 +406,9 @@ class Scheduler:
             assert oldest is not None
             self._supply.evict(oldest, now)
         if origin.waiters or self._room.starving:
-            self._serve(origin, now)
+            self._admission.serve(origin, now)
             self._supply.dial(origin, now)
         if not origin.dials:
             origin.dialing_since = None
             if not origin.connections:
                 self._origins.forget(origin)
-
-
-def _copy(error: TransportFailure | PoolError) -> TransportFailure | PoolError:
-    copy = (
-        TransportFailure(error.kind, str(error))
-        if isinstance(error, TransportFailure)
-        else type(error)(*error.args)
-    )
-    copy.__cause__ = error.__cause__
-    return copy
-
-
-def _closed() -> PoolClosed:
-    return PoolClosed("the pool was closed before the request found a connection")
