@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pool_manager import running, watching
+from pool_manager import running
 from pool_manager.demo import DemoError
 from pool_manager.demo import command as demo
 from pool_manager.doctor import command as doctor
+from pool_manager.observe import watching
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 

@@ -10,8 +10,8 @@ from typing import TextIO
 from pool_manager import dumping
 from pool_manager.errors import ConfigError
 from pool_manager.events import Listener, Listening
+from pool_manager.observe.serving import StatsServer
 from pool_manager.registry import Registry
-from pool_manager.serving import StatsServer
 from pool_manager.stats import ManagerStats
 
 

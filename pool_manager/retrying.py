@@ -11,12 +11,13 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, final
 
-from pool_manager import log, riding
+from pool_manager import riding
 from pool_manager.core.redacting import described, redacted, secrets_of
 from pool_manager.core.replay import IDEMPOTENCY_KEY
 from pool_manager.core.retrying import Attempts, Budgets, Outcome, Reconnecting, retry_after
 from pool_manager.errors import PoolError
 from pool_manager.libraries import kind_of
+from pool_manager.observe import log
 from pool_manager.policies import Reconnects, Retries
 from pool_manager.runtimes.clock import CLOCK, Clock
 

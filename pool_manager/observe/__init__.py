@@ -1,1 +1,5 @@
-"""Exporters: what `PoolManager.stats` says, for Prometheus and OpenTelemetry. Each needs its extra."""
+"""
+What is told of the pools: the log, exporters, the live view of a running process.
+
+Exporters say what `PoolManager.stats` says, to Prometheus and OpenTelemetry. Each needs its extra.
+"""

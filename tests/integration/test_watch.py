@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pool_manager import Lane, Limits, PoolConfig, PoolManager, serving
+from pool_manager import Lane, Limits, PoolConfig, PoolManager
 from pool_manager.__main__ import main
+from pool_manager.observe import serving
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.server import Server
 
