@@ -17,7 +17,7 @@ from benchmarks.scenarios import METRICS, SCENARIOS
 
 LIBRARIES = ("httpx", "httpx2")
 NO_SLOWER = 0.95  # of the same speed, and not found slower by the noise of one run
-# httpx by itself takes too much: over a transport that answers at once (`floor+httpx`) it is not so much faster.
+# Over a transport that answers at once (`floor+httpx`), httpx itself is not so much faster.
 OUT_OF_REACH = "more than the floor reaches"
 
 

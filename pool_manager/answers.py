@@ -25,7 +25,7 @@ class OpenAnswer:
     An answer that somebody is to close. Collected unclosed, it gives back and tells.
 
     Attributes:
-        is_open: It was neither read to its end nor closed.
+        is_open: Somebody has it, and has neither read it to its end nor closed it.
 
         failure: Makes an error of the library that it is for.
     """
@@ -36,7 +36,6 @@ class OpenAnswer:
     def __init__(self, body: Any, exchange: Exchange, request: Request) -> None:
         self._body, self._exchange, self._request = body, exchange, request
         self._taken_at = caller(3)  # past this, and the transport's part that makes it
-        self.is_open = True
         if exchange.pool.looks_for_leaks:
             exchange.answered(self)
 
@@ -45,7 +44,11 @@ class OpenAnswer:
         content: bytes | None = self._body.take_whole()
         if content is not None:
             self.is_open = False
-            self._exchange.end()
+            try:
+                self._exchange.end()
+            except BaseException:
+                self._exchange.end()  # see `Stream.close`
+                raise
         return content
 
     def __del__(self) -> None:
@@ -79,11 +82,11 @@ class Stream(OpenAnswer):
         self.is_open = False
         try:
             self._body.close()
-        except BaseException:
-            self._body.close()  # a thread may be interrupted anywhere: what was begun is to be finished
-            raise
-        finally:
             self._exchange.end()
+        except BaseException:  # a thread may be interrupted anywhere: what was begun is to be finished
+            self._body.close()
+            self._exchange.end()
+            raise
 
 
 class AsyncStream(OpenAnswer):

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import attrs
 
-from pool_manager import log
 from pool_manager.core.messages import AsyncBody, Body, Request
 from pool_manager.core.replay import Resent
 from pool_manager.events import Audience, RetryEvent
 from pool_manager.guarding import Guard
+from pool_manager.observe import log
 from pool_manager.pools import Pool, Tenant
 
 
@@ -41,21 +41,28 @@ class Owner(Protocol):
 
 @attrs.define(eq=False)
 class Exchange:
-    """One request, from being let in to its answer being closed."""
+    """
+    One request, from being let in to its answer being closed.
 
-    pool: Pool
+    Attributes:
+        tenant: Who makes it.
+
+        pool: Which it holds. There only once it was let in.
+
+        is_out: It was let in, and not out again. The registry's lock guards it.
+    """
+
     tenant: Tenant
     _owner: Owner
-    _guard: Guard  # of the process that let it in
-    _ended: bool = False
+    _guard: Guard  # of the process that made it
+    pool: Pool = attrs.field(init=False)
+    is_out: bool = False
     _what: str = ""  # what is told of it when it is held for too long
 
     def end(self, *, failed: bool = False, lost: bool = False) -> None:
         """Hold the pool no longer. Safe to repeat."""
-        if not self._ended:
-            self._ended = True
-            if self._guard is self._owner.guard:  # a forked child counts only its own
-                self._owner.end(self, failed=failed, lost=lost)
+        if self.is_out and self._guard is self._owner.guard:  # a forked child counts only its own
+            self._owner.end(self, failed=failed, lost=lost)
 
     def retried(self, request: Request, cause: str) -> None:
         """Count and tell that it is sent again since its client asked for that."""

@@ -144,26 +144,26 @@ class Holdings:
 
     # Requests
 
-    def let_in_again(self, tenant: Tenant, share: Share, loop: object | None) -> Pool | None:
-        """Let a request in where the one before it went, and give its pool; None if it is for `let_in`."""
-        pool = tenant.recent
+    def let_in_again(self, exchange: Exchange, share: Share, loop: object | None) -> bool:
+        """Let a request in where the one of its tenant before it went; False if it is for `let_in`."""
+        pool = exchange.tenant.recent
         if pool is None or pool.share is not share or pool.loop is not loop or pool.closed or self._closed:
-            return None
-        pool.in_flight += 1
-        pool.tally.requests += 1
-        return pool
+            return False
+        _let_in(exchange, pool)
+        return True
 
     def let_in(
-        self, tenant: Tenant, share: Share, loop: object | None, open_pool: Callable[[Pool], object]
-    ) -> tuple[Pool, bool]:
+        self, exchange: Exchange, share: Share, loop: object | None, open_pool: Callable[[Pool], object]
+    ) -> bool:
         """
-        Let a request in; give its pool, and whether *open_pool* was called, since it is the first one there.
+        Let a request in; tell whether *open_pool* was called, since it is the first one there.
 
         Raises:
             LeaseClosed: The lease was given back, and is not one that reopens.
 
             PoolClosed: Everything is closed.
         """
+        tenant = exchange.tenant
         if tenant.closed:
             self._reopen(tenant, share)
         pool = self.join(tenant, share, loop)
@@ -172,9 +172,8 @@ class Holdings:
             open_pool(pool)
         elif loop is None or pool.home.watch is not None:
             tenant.recent, pool.loop = pool, loop
-        pool.in_flight += 1
-        pool.tally.requests += 1
-        return pool, first
+        _let_in(exchange, pool)
+        return first
 
     def _reopen(self, tenant: Tenant, share: Share) -> None:
         if not tenant.reopens:
@@ -186,15 +185,18 @@ class Holdings:
     def end(self, exchange: Exchange) -> bool:
         """Let a request out; tell whether its pool is to be closed."""
         pool = exchange.pool
-        pool.in_flight -= 1
+        if exchange.is_out:
+            exchange.is_out = False
+            pool.in_flight -= 1  # without a call between the two: in a call an interrupt may strike
         if pool.looks_for_leaks:
             self._release(exchange)
         return not pool.tenants and self._withdraw_if_unheld(pool)
 
     def fail(self, exchange: Exchange, *, lost: bool) -> bool:
         """Let a request out that has failed, as `end` does; *lost* says that nobody has closed its answer."""
-        exchange.pool.tally.failed += 1
-        self.counts.responses_leaked += lost
+        if exchange.is_out:
+            exchange.pool.tally.failed += 1
+            self.counts.responses_leaked += lost
         return self.end(exchange)
 
     # Leaks
@@ -321,3 +323,10 @@ class Holdings:
 
     def _all_homes(self) -> list[Home]:
         return [*self.homes.values(), self.threads]
+
+
+def _let_in(exchange: Exchange, pool: Pool) -> None:
+    exchange.pool = pool
+    exchange.is_out = True
+    pool.in_flight += 1  # as in `Holdings.end`
+    pool.tally.requests += 1

@@ -30,7 +30,6 @@ from typing import Final, TypeVar
 
 import anyio.lowlevel
 
-from pool_manager import log
 from pool_manager.config import Lane
 from pool_manager.core.lanes import Lanes
 from pool_manager.errors import PoolError
@@ -39,6 +38,7 @@ from pool_manager.exchanges import Exchange
 from pool_manager.guarding import Guard
 from pool_manager.holding import Holdings
 from pool_manager.looking import developed
+from pool_manager.observe import log
 from pool_manager.pools import Home, Pool, Share, StandIn, Tenant
 from pool_manager.runtimes import loops
 from pool_manager.runtimes.tls import ContextCache
@@ -138,9 +138,13 @@ class Registry:
 
     # Requests
 
-    def begin(self, tenant: Tenant, share: Share, loop: object | None) -> Exchange:
+    def exchange(self, tenant: Tenant) -> Exchange:
+        """Make a request of *tenant*'s, which is to be let in."""
+        return Exchange(tenant, self, self.guard)
+
+    def begin(self, exchange: Exchange, share: Share, loop: object | None) -> None:
         """
-        Let a request in.
+        Let a request in. Whatever is raised, by an interrupt too, `Exchange.end` lets it out again.
 
         Raises:
             LeaseClosed: The lease was given back, and is not one that reopens.
@@ -149,24 +153,17 @@ class Registry:
         """
         if self._deferred or (self.holdings.overdue.allowed and self.holdings.is_overdue()):
             self.sweep()
-        pool = self.guard.move(self.holdings.let_in_again, tenant, share, loop)
-        if pool is None:
-            return self._begin(tenant, share, loop)
-        return Exchange(pool, tenant, self, self.guard)
+        if not self.guard.move(self.holdings.let_in_again, exchange, share, loop):
+            self._begin(exchange, share, loop)
 
-    def _begin(self, tenant: Tenant, share: Share, loop: object | None) -> Exchange:
-        pool, first = self.guard.move(self.holdings.let_in, tenant, share, loop, self._open)
-        exchange = Exchange(pool, tenant, self, self.guard)
-        try:
-            if first:
-                self.sweep()  # it may be the first one on its loop, and other loops be over
-                _log.info("%s: %s pool opened", self.name, pool.runtime.name)
-            if loop is not None and pool.home.watch is None:
-                pool.home.watch = loops.Watch(functools.partial(self._loop_ended, loop))
-        except BaseException:  # an interrupt may strike there
-            exchange.end(failed=True)
-            raise
-        return exchange
+    def _begin(self, exchange: Exchange, share: Share, loop: object | None) -> None:
+        first = self.guard.move(self.holdings.let_in, exchange, share, loop, self._open)
+        pool = exchange.pool
+        if first:
+            self.sweep()  # it may be the first one on its loop, and other loops be over
+            _log.info("%s: %s pool opened", self.name, pool.runtime.name)
+        if loop is not None and pool.home.watch is None:
+            pool.home.watch = loops.Watch(functools.partial(self._loop_ended, loop))
 
     def _open(self, pool: Pool) -> None:
         pool.open(self.lanes, self._contexts, self.audience, self.stand_in)

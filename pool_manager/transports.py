@@ -21,7 +21,7 @@ from typing import Any, TypeAlias, cast
 import attrs
 
 from pool_manager import errors, riding
-from pool_manager.answers import AsyncStream, Stream, answer_type
+from pool_manager.answers import AsyncStream, OpenAnswer, Stream, answer_type
 from pool_manager.config import Proxy
 from pool_manager.core.messages import AsyncResponse, Request, Response, SyncResponse, TransportFailure
 from pool_manager.core.redacting import redacted, secrets_of, without
@@ -171,7 +171,7 @@ class Face:
             on_replay=exchange.replayed,
         )
 
-    def response(self, response: Response, stream: object) -> Any:
+    def response(self, response: Response, stream: OpenAnswer) -> Any:
         """Make the answer a response of the library."""
         extensions = response.extensions
         extensions["pool_manager"] = response.record
@@ -182,6 +182,7 @@ class Face:
             response.status, headers=response.headers, stream=stream, extensions=extensions
         )
         made.pooled = stream
+        stream.is_open = True  # last: until then nobody has it who could close it
         return made
 
 
@@ -266,8 +267,8 @@ class PoolTransport:
             return self._tenancy.tenant.lane
         return ride.lane if ride.lane == riding.POLLING else self._lanes.check(ride.lane)
 
-    def _begin(self, request: Any, loop: object | None, retried: str | None) -> tuple[Exchange, Request]:
-        """Let a request in, *retried* since that; whatever fails after that has let it out again."""
+    def _begin(self, exchange: Exchange, request: Any, loop: object | None, retried: str | None) -> Request:
+        """Let a request in, *retried* since that."""
         tenant, url, ride = self._tenancy.tenant, request.url, riding.current()
         share = self._share_for(url) if self._routes else self._share
         leased, target = tenant.lane if ride is None else self._lane_of(ride), url.raw_path
@@ -275,19 +276,15 @@ class PoolTransport:
         if ride is not None and lane == riding.POLLING and lane not in self._lanes:
             share = attrs.evolve(share, polls=True)
         try:
-            exchange = self._registry.begin(tenant, share, loop)
+            self._registry.begin(exchange, share, loop)
         except errors.PoolError as error:
             raise self.face.ours(error) from None
-        try:
-            if exchange.pool.is_outdated:
-                exchange.pool.catch_up()
-            neutral = self.face.neutral(request, exchange, lane, target)
-            if retried is not None:
-                exchange.retried(neutral, retried)
-            return exchange, neutral  # noqa: TRY300 - nothing of it may fail without letting it out
-        except BaseException:
-            exchange.end(failed=True)
-            raise
+        if exchange.pool.is_outdated:
+            exchange.pool.catch_up()
+        neutral = self.face.neutral(request, exchange, lane, target)
+        if retried is not None:
+            exchange.retried(neutral, retried)
+        return neutral
 
     def handle_request(self, request: Any) -> Any:
         """Send a request from a thread; again where that was asked for."""
@@ -308,18 +305,23 @@ class PoolTransport:
         return functools.partial(seam.send, pooled=pooled, proxy=self._share_for(request.url).config.proxy)
 
     def _send(self, request: Any, *, retried: str | None = None) -> Any:
-        exchange, neutral = self._begin(request, None, retried)
+        exchange = self._registry.exchange(self._tenancy.tenant)
         try:
+            neutral = self._begin(exchange, request, None, retried)
             engine: Any = exchange.pool.engine  # of threads
-            response: SyncResponse = engine.open(neutral)
-        except (TransportFailure, errors.PoolError) as error:
-            raised = self.face.failure(error, exchange.pool, neutral)
-            exchange.end(failed=True)
-            raise raised from raised.__cause__
-        except BaseException:
+            try:
+                response: SyncResponse = engine.open(neutral)
+            except (TransportFailure, errors.PoolError) as error:
+                raised = self.face.failure(error, exchange.pool, neutral)
+                raise raised from raised.__cause__
+            try:
+                return self.face.response(response, self.face.stream_type(response.body, exchange, neutral))
+            except BaseException:
+                response.body.abandon()
+                raise
+        except BaseException:  # an interrupt may strike anywhere
             exchange.end(failed=True)
             raise
-        return self.face.response(response, self.face.stream_type(response.body, exchange, neutral))
 
     def handle_async_request(self, request: Any) -> Awaitable[Any]:
         """Send a request from the running loop, by the pool of that loop; again where that was asked for."""
@@ -331,18 +333,25 @@ class PoolTransport:
         return self.retrier.asend(request, send)
 
     async def _asend(self, request: Any, *, retried: str | None = None) -> Any:
-        exchange, neutral = self._begin(request, loops.current(), retried)
+        exchange = self._registry.exchange(self._tenancy.tenant)
         try:
+            neutral = self._begin(exchange, request, loops.current(), retried)
             engine: Any = exchange.pool.engine  # of the running loop
-            response: AsyncResponse = await engine.open(neutral)
-        except (TransportFailure, errors.PoolError) as error:
-            raised = self.face.failure(error, exchange.pool, neutral)
-            exchange.end(failed=True)
-            raise raised from raised.__cause__
+            try:
+                response: AsyncResponse = await engine.open(neutral)
+            except (TransportFailure, errors.PoolError) as error:
+                raised = self.face.failure(error, exchange.pool, neutral)
+                raise raised from raised.__cause__
+            try:
+                return self.face.response(
+                    response, self.face.async_stream_type(response.body, exchange, neutral)
+                )
+            except BaseException:
+                response.body.abandon()
+                raise
         except BaseException:
             exchange.end(failed=True)
             raise
-        return self.face.response(response, self.face.async_stream_type(response.body, exchange, neutral))
 
     def close(self) -> None:
         """Give the lease back."""

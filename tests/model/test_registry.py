@@ -104,7 +104,8 @@ class RegistryMachine(RuleBasedStateMachine):
         """Let a request in; on a closed lease that reopens, it is a new lease; on another, refused."""
         place = self.place(number)
         try:
-            exchange = self.registry.begin(tenant, share, place)
+            exchange = self.registry.exchange(tenant)
+            self.registry.begin(exchange, share, place)
         except LeaseClosed:
             assert tenant not in self.open
             assert not tenant.reopens
