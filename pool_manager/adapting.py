@@ -7,11 +7,8 @@ import importlib
 import importlib.metadata
 import inspect
 import logging
-import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol, TypeVar, cast
-
-import attrs
+from typing import Any, Final, Protocol, TypeVar, cast, final
 
 from pool_manager.errors import ConfigError
 from pool_manager.leases import Tenancy
@@ -114,10 +111,28 @@ def make_pooled(
         raise ConfigError(
             f"no adapter serves {sdk_class.__module__}.{sdk_class.__qualname__}: {_recipe(sdk_class)}"
         )
-    terms = Terms(name=sdk_class.__name__)
-    taken: weakref.WeakKeyDictionary[Any, Tenancy] = weakref.WeakKeyDictionary()
+    client = _Clients(maker, sdk_class.__name__)
+    try:
+        made = cast(C, adapter.make(client, sdk_class, args, kwargs))
+    except BaseException:
+        client.give_back()
+        raise
+    client.is_made()
+    return made
 
-    def client(
+
+@final
+class _Clients:
+    """Makes the clients of one SDK object. An adapter may keep this as long as that lives."""
+
+    __slots__ = ("_maker", "_name", "_taken")
+
+    def __init__(self, maker: Maker, name: str) -> None:
+        self._maker, self._name = maker, name
+        self._taken: list[Tenancy] | None = []  # by an SDK that is being made
+
+    def __call__(
+        self,
         factory: Callable[..., Any],
         /,
         *,
@@ -126,21 +141,27 @@ def make_pooled(
         closes: bool = True,
         **kwargs: object,
     ) -> Any:  # noqa: ANN401 - what the factory makes
+        """See `ClientMaker`."""
+        maker = self._maker
         if beside is not None:
-            tenancy = taken[beside]
+            tenancy = maker.tenancies[beside]
             made = maker.client_on(tenancy, factory, kwargs)
         else:
-            made, tenancy = maker.client(factory, attrs.evolve(terms, shared=shared, closes=closes), kwargs)
-        taken[made] = tenancy
+            terms = Terms(name=self._name, shared=shared, closes=closes)
+            made, tenancy = maker.client(factory, terms, kwargs)
+            if self._taken is not None:
+                self._taken.append(tenancy)
+        maker.tenancies[made] = tenancy
         return made
 
-    try:
-        return cast(C, adapter.make(client, sdk_class, args, kwargs))
-    except BaseException:
-        # Half made, an SDK cannot be closed; its async client could not be, here.
-        for tenancy in taken.values():
+    def is_made(self) -> None:
+        """Know that the SDK closes its clients from now on."""
+        self._taken = None
+
+    def give_back(self) -> None:
+        """Give back what was taken: half made, an SDK cannot be closed, nor an async client here."""
+        for tenancy in self._taken or ():
             tenancy.close()
-        raise
 
 
 def _arguments(sdk_class: type) -> list[inspect.Parameter]:

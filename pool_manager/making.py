@@ -11,7 +11,8 @@ import functools
 import typing
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, cast, final
+from typing import Any, Final, cast, final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -72,10 +73,16 @@ class Terms:
 
 @final
 class Maker:
-    """Makes what a manager hands out, on pools of *registry*."""
+    """
+    Makes what a manager hands out, on pools of *registry*.
+
+    Attributes:
+        tenancies: On what the clients of SDKs are that were made by an adapter.
+    """
 
     def __init__(self, registry: Registry, config: PoolConfig, limits: Limits) -> None:
         self.registry, self.config, self.limits = registry, config, limits
+        self.tenancies: Final[WeakKeyDictionary[object, Tenancy]] = WeakKeyDictionary()
 
     def take(self, terms: Terms, limits: Limits | None = None, *, reopens: bool) -> Tenancy:
         """Take a lease; one that *reopens* is taken anew when it is used after its close."""

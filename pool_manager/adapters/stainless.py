@@ -37,38 +37,42 @@ class StainlessAdapter:
         own = client(factory, shared=kwargs.get("shared_http_pool") is not False)
         sdk = sdk_class(*args, **{**kwargs, _ARGUMENT: own})
         if "shared_http_pool" in arguments(sdk_class):
-            _keep_copies(sdk, own, functools.partial(client, factory))
+            sdk.copy = sdk.with_options = _Copy(sdk, own, client)
         return sdk
 
 
-def _keep_copies(
-    sdk: Any,  # noqa: ANN401 - of a family, not of a type
-    own: object,
-    make: Callable[..., object],
-) -> None:
+class _Copy:
     """
-    Have copies of *sdk* live on its pool, unless they are told otherwise.
+    Copies an SDK object that shares connections by itself; copies are on its pool, if not told otherwise.
 
-    An SDK that shares connections by itself gives a copy new ones if it is on a client
-    that it was given; all others pass that client on. A copy's client gives no lease back:
-    a copy made for one call, and dropped, is what such SDKs document.
+    Such an SDK gives a copy new connections if it is on a client that it was given; all others pass
+    that client on. A copy's client gives no lease back: a copy made for one call, and dropped, is what
+    such SDKs document.
     """
-    this = weakref.ref(sdk)  # the SDK refers to what follows: a cycle would keep it past its time
 
-    def copy(
-        *, http_client: object | None = None, shared_http_pool: bool | None = None, **options: object
+    __slots__ = ("_client", "_make", "_this")
+
+    def __init__(self, sdk: object, client: object, make: ClientMaker) -> None:
+        self._this = weakref.ref(sdk)  # the SDK refers to this: a cycle would keep it past its time
+        self._client, self._make = client, make
+
+    def __call__(
+        self, *, http_client: object | None = None, shared_http_pool: bool | None = None, **options: object
     ) -> object:
-        original = this()
+        original = self._this()
         assert original is not None, "it is being called"
         kind = cast(Any, type(original))
         if http_client is not None:
             return cast(object, kind.copy(original, http_client=http_client, **options))
-        client = make(beside=own) if shared_http_pool is None else make(shared=shared_http_pool)
+        factory, make = _default_client(kind), self._make
+        assert factory is not None, "it was made by that"
+        if shared_http_pool is None:
+            client = make(factory, beside=self._client)
+        else:
+            client = make(factory, shared=shared_http_pool)
         made: Any = kind.copy(original, http_client=client, **options)
-        _keep_copies(made, client, make)
+        made.copy = made.with_options = _Copy(made, client, make)
         return cast(object, made)
-
-    sdk.copy = sdk.with_options = copy
 
 
 @functools.lru_cache(maxsize=256)
