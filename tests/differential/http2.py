@@ -216,6 +216,13 @@ FRAMES: Final[dict[str, Answer]] = {
     "HTTP/1.1": lambda peer, _: peer.send(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"),
 }  # fmt: skip
 
+
+def hangs_up(peer: Http2Peer) -> None:
+    """Send FIN and listen: a close with something unread, like the ACK that is on its way, is told by RST."""
+    peer.half_close()
+    peer.listen()
+
+
 GOAWAYS: Final[dict[str, Answer]] = {
     "this one, then its answer": lambda peer, it: [peer.goaway(it), peer.answer(it)],
     "all, then this one, then its answer": lambda peer, it: [
@@ -228,10 +235,10 @@ GOAWAYS: Final[dict[str, Answer]] = {
     ],
     "0": lambda peer, _: peer.goaway(0),
     "0, and FIN": lambda peer, _: [peer.goaway(0), peer.close()],
-    "0 with an error": lambda peer, _: [peer.goaway(0, 2), peer.close()],
-    "this one with an error": lambda peer, it: [peer.goaway(it, 2), peer.close()],
-    "this one, and FIN": lambda peer, it: [peer.goaway(it), peer.close()],
-    "calm": lambda peer, it: [peer.goaway(it, 11, b"too_many_pings"), peer.close()],
+    "0 with an error": lambda peer, _: [peer.goaway(0, 2), hangs_up(peer)],
+    "this one with an error": lambda peer, it: [peer.goaway(it, 2), hangs_up(peer)],
+    "this one, and FIN": lambda peer, it: [peer.goaway(it), hangs_up(peer)],
+    "calm": lambda peer, it: [peer.goaway(it, 11, b"too_many_pings"), hangs_up(peer)],
     "growing": lambda peer, it: [peer.goaway(it), peer.goaway(LAST_STREAM), peer.answer(it)],
 }  # fmt: skip
 
