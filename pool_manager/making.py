@@ -84,6 +84,10 @@ class Maker:
         self.registry, self.config, self.limits = registry, config, limits
         self.tenancies: Final[WeakKeyDictionary[object, Tenancy]] = WeakKeyDictionary()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel as its configuration: clients of SDKs stay here."""
+        return Maker, (self.registry, self.config, self.limits)
+
     def take(self, terms: Terms, limits: Limits | None = None, *, reopens: bool) -> Tenancy:
         """Take a lease; one that *reopens* is taken anew when it is used after its close."""
         if terms.lane is not None:
