@@ -14,9 +14,9 @@ import httpx2
 import pytest
 
 from pool_manager import Limits, PoolConfig, PoolManager
-from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.inside import assert_quiet
 from tests.support.payload import PAYLOAD
 
 REQUESTS = 1_200  # of all threads together
@@ -121,13 +121,3 @@ def test_threads_that_die_holding_an_answer(
             gc.collect()
         assert client.get("/").status_code == 200
         assert_quiet(manager)
-
-
-def assert_quiet(manager: PoolManager) -> None:
-    """Nothing is counted as under way, by the registry and by the scheduler."""
-    (pool,) = manager.stats().pools
-    assert (pool.in_flight, pool.waiting) == (0, 0)
-    (inner,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - there is no public word
-    assert isinstance(inner.engine, ThreadsEngine)
-    connections = inner.engine._book.connections()  # noqa: SLF001 - as above
-    assert {0} >= {connection.in_use for connection in connections}

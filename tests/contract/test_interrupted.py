@@ -23,9 +23,9 @@ import pytest
 
 import pool_manager
 from pool_manager import Limits, PoolConfig, PoolManager
-from pool_manager.runtimes.on_threads.engine import ThreadsEngine
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.inside import assert_quiet
 
 OURS = str(Path(pool_manager.__file__).parent)
 # What gives an answer away when it returns: from there on it is the next one's to close.
@@ -151,13 +151,3 @@ def outcome(client: Any, url: str) -> str:
         return str(client.get(url).status_code)
     except (httpx.TransportError, httpx2.TransportError) as error:
         return type(error).__name__
-
-
-def assert_quiet(manager: PoolManager, place: Place | None) -> None:
-    """Nothing is counted as under way, by the registry and by the scheduler."""
-    (pool,) = manager.stats().pools
-    assert (pool.in_flight, pool.waiting) == (0, 0), place
-    (inner,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - there is no public word
-    assert isinstance(inner.engine, ThreadsEngine)
-    connections = inner.engine._book.connections()  # noqa: SLF001 - as above
-    assert {0} >= {connection.in_use for connection in connections}, place

@@ -22,6 +22,7 @@ from pool_manager import (
     PoolTimeout,
 )
 from tests.support.counting_server import Answer, CountingServer
+from tests.support.inside import threads_engine
 
 LIBRARIES = [pytest.param(httpx, id="httpx"), pytest.param(httpx2, id="httpx2")]
 # More than is read at once: its connection is in use until it was read.
@@ -452,9 +453,8 @@ def test_a_finaliser_waits_for_no_lock(manager: PoolManager, counting_server: Co
     """A client collected inside the engine's own critical section gives back later, and stops nobody."""
     client = manager.client()
     client.get(counting_server.url)
-    (pool,) = manager._registry.holdings.threads.pools.values()  # noqa: SLF001 - the collector may strike just there
-    engine: Any = pool.engine
-    with engine._guard.lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - as above
+    engine = threads_engine(manager)  # the collector may strike just there
+    with engine._guard.lock, pytest.warns(ResourceWarning, match="unclosed lease"):  # noqa: SLF001 - see above
         del client
         gc.collect()
     assert manager.stats().leases_leaked == 1
