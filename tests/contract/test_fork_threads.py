@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import multiprocessing
+import signal
 import threading
 import warnings
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from pool_manager import PoolConfig, PoolManager
 from pool_manager.runtimes.forks import COMPUTING
+from pool_manager.runtimes.on_threads.wires import TlsWire
 from tests.contract.test_fork import in_child
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
@@ -90,6 +92,29 @@ def test_an_answer_that_is_read_across_a_fork(h2_server: HypercornServer, certif
             rest = b"".join(parts)
         assert len(first + rest) == int(answer.headers["content-length"])
         assert h2_server.seen().connections == 2
+
+
+def test_an_answer_that_a_thread_of_the_parent_decrypts(
+    h1_server: HypercornServer, certificates: Certificates
+) -> None:
+    """A child that closes such an answer waits for no lock: who holds it was not born with it."""
+    config = PoolConfig(verify=certificates.client_context(), http2=False, trust_env=False)
+    with (
+        PoolManager(config) as manager,
+        manager.client(base_url=h1_server.url) as client,
+        client.stream("GET", "/payload") as answer,
+    ):
+        wire = answer.extensions["network_stream"]
+        assert isinstance(wire, TlsWire)
+
+        def work() -> bool:
+            signal.alarm(20)
+            answer.close()
+            return client.get("/").status_code == 200
+
+        with wire._state:  # noqa: SLF001 - as a thread has it that decrypts
+            assert in_child(work)
+        assert len(answer.read()) == int(answer.headers["content-length"])
 
 
 CLIENT: httpx.Client | None = None  # as applications have it: made when a module is imported

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,7 +19,9 @@ from pool_manager.runtimes.on_threads.waiting import Waiter
 from pool_manager.runtimes.on_threads.wires import TlsWire
 from tests.support.certificates import Certificates
 from tests.support.hypercorn_server import HypercornServer
+from tests.support.inside import only_carrier
 from tests.support.scripted import Gate
+from tests.support.scripted_http1 import Http1Peer, ScriptedHttp1
 from tests.support.scripted_http2 import Http2Peer, ScriptedHttp2
 from tests.support.worlds import config_for
 
@@ -187,3 +189,85 @@ def test_who_reads_for_all_runs_out_of_time() -> None:
         assert client.get("/").status_code == 200
         assert isinstance(impatient.exception(), httpx.ReadTimeout)
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("leads", [True, False], ids=["leads", "sleeps"])
+def test_an_answer_that_another_thread_closes(leads: bool) -> None:
+    """Who reads it learns that, be it that it reads for all or sleeps; one thread reads for all as before."""
+    goes_on = Gate()
+
+    def story(peer: Http2Peer) -> None:
+        first = peer.read_request()
+        if leads:
+            peer.head(first)
+        second = peer.read_request()
+        if not leads:
+            peer.head(second)
+        peer.wait(goes_on)
+        peer.answer(second if leads else first, b"whole")
+
+    def read(answer: httpx.Response) -> str:
+        with pytest.raises(httpx.ReadError) as caught:
+            answer.read()
+        return str(caught.value)
+
+    with (
+        ScriptedHttp2(story) as server,
+        PoolManager(config_for(server)) as manager,
+        manager.client(base_url=server.url, timeout=None) as client,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        if not leads:
+            neighbour = threads.submit(client.get, "/")
+            has_seen(server, 1)
+        answer = client.send(client.build_request("GET", "/closed"), stream=True)
+        carrier = only_carrier(manager)
+        assert isinstance(carrier, Http2Carrier)
+        readers = carrier.readers
+        reader = threads.submit(read, answer)
+        holds(lambda: readers.leader is not None and len(readers._sleepers) == (not leads))  # noqa: SLF001
+        if leads:
+            neighbour = threads.submit(client.get, "/")
+            holds(lambda: len(readers._sleepers) == 1)  # noqa: SLF001 - as above
+        thread = readers.leader_thread
+        answer.close()
+        assert readers.leader_thread == thread
+        if not leads:
+            assert reader.result(PATIENCE) == "the answer was closed"
+        goes_on.open()
+        assert neighbour.result(PATIENCE).content == b"whole"
+        assert reader.result(PATIENCE) == "the answer was closed"
+        assert server.connections == 1
+
+
+def holds(condition: Callable[[], bool]) -> None:
+    """Return when it does."""
+    while not condition():
+        threading.Event().wait(0.005)
+
+
+def test_a_write_on_an_upgraded_connection_waits_for_another_no_longer_than_it_may() -> None:
+    """A timeout holds while another thread writes, too."""
+    over = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n")
+        peer.wait(over)
+
+    headers = {"upgrade": "echo", "connection": "upgrade"}
+    with (
+        ScriptedHttp1(story) as server,
+        PoolManager(config_for(server)) as manager,
+        manager.client(base_url=server.url, timeout=PATIENCE) as client,
+        ThreadPoolExecutor(1) as threads,
+        client.stream("GET", "/", headers=headers) as answer,
+    ):
+        stream = answer.extensions["network_stream"]
+        long = threads.submit(stream.write, bytes(50_000_000))
+        holds(stream._writing.locked)  # noqa: SLF001 - it writes
+        with pytest.raises(httpx.WriteTimeout):
+            stream.write(b"short", timeout=0.05)
+        stream.close()
+        assert isinstance(long.exception(PATIENCE), httpx.WriteError)
+        over.open()

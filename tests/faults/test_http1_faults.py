@@ -471,6 +471,33 @@ def test_an_upgraded_connection_that_is_closed_while_it_is_written(world: World)
         world.play(server, main)
 
 
+# Answers that are closed
+
+
+def test_what_is_closed_half_way_is_not_taken_for_whole(world: World) -> None:
+    """Who reads on after that gets an error, though the rest of the answer was there already."""
+    has_read = Gate()
+
+    def story(peer: Http1Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        peer.wait(has_read)
+        peer.send(b"3\r\ndef\r\n0\r\n\r\n")
+
+    async def main(client: Any) -> None:
+        async with client.stream("GET", "/") as answer:
+            parts = answer.aiter_raw()
+            assert b"abc" == await anext(parts)
+            has_read.open()
+            await world.settled(client)
+            await answer.aclose()
+            with pytest.raises(world.library.ReadError):
+                await anext(parts)
+
+    with ScriptedHttp1(story) as server:
+        world.play(server, main)
+
+
 # Uploads
 
 

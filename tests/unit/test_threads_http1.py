@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, cast
 
-from pool_manager.core.messages import Request
+import pytest
+
+from pool_manager.core.messages import Request, TransportFailure
 from pool_manager.runtimes.on_threads.exchanges import Exchange
 from pool_manager.runtimes.on_threads.http1 import Http1Carrier
 
@@ -139,3 +142,144 @@ def test_an_answer_is_whole_though_tls_cannot_reply() -> None:
     carrier.begin(exchange)
     exchange.wait_for_head()
     assert b"".join(exchange) == b"ok"
+
+
+class SharedWire:
+    """
+    A wire on which something else happens while a thread is in a call on it.
+
+    Attributes:
+        reads: What the calls give, in order.
+
+        meanwhile: What happens in the next call, in another thread.
+
+        is_cut: The socket was shut down.
+
+        is_closed: It was closed.
+    """
+
+    ended = has_reply = is_cut = is_closed = False
+
+    def __init__(self, *reads: bytes) -> None:
+        self.reads = [*reads]
+        self.meanwhile: Callable[[], object] | None = None
+
+    def encode(self, data: bytes) -> bytes:
+        """Encrypt nothing."""
+        return data
+
+    def decode(self, received: bytes) -> bytes:
+        """Decrypt nothing."""
+        return received
+
+    def send_now(self, data: bytes) -> int:
+        """Send all of it."""
+        return len(data)
+
+    def receive(self, seconds: float | None = None) -> bytes | None:  # noqa: ARG002 - it is there
+        """Give what is there, after something else has happened."""
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            thread = threading.Thread(target=meanwhile)
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive()
+        assert not self.is_closed
+        return self.reads.pop(0) if self.reads else None
+
+    receive_now = receive
+
+    def wait(self, events: int, seconds: float | None) -> int:  # noqa: ARG002 - it knows
+        """Tell whether there is something."""
+        return events if self.reads else 0
+
+    def goodbye(self) -> bytes:
+        """Say nothing."""
+        return b""
+
+    def cut(self) -> None:
+        """Shut the socket down."""
+        self.is_cut = True
+
+    def close(self) -> None:
+        """Close it."""
+        self.is_closed = True
+
+
+class Keeper:
+    """
+    Takes a connection back; one that cannot be used again is closed.
+
+    Attributes:
+        left: Whether each was of further use.
+    """
+
+    def __init__(self, wire: SharedWire) -> None:
+        self.left: list[bool] = []
+        self.carrier = Http1Carrier(cast(Any, self), cast(Any, None), cast(Any, None), cast(Any, wire))
+
+    def leave(self, exchange: Exchange, *, reusable: bool, **_: object) -> None:
+        """Take it back, once."""
+        if not exchange.left:
+            exchange.left = True
+            self.left.append(reusable)
+            if not reusable:
+                self.carrier.close()
+
+    def parted(self, _: object) -> None:
+        """Know that the socket is closed."""
+
+
+HEAD, MORE, LAST = (
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+    b"1\r\nb\r\n",
+    b"0\r\n\r\n",
+)
+
+
+def begun(wire: SharedWire) -> tuple[Keeper, Exchange]:
+    """Have a request answered, and the first part of the answer read."""
+    keeper, exchange = Keeper(wire), exchange_for(b"/")
+    keeper.carrier.begin(exchange)
+    assert exchange.read(5) == b"a"
+    return keeper, exchange
+
+
+def test_who_comes_to_read_while_the_answer_is_closed_reads_nothing() -> None:
+    """Another thread looks for the end of the answer: what comes is its business alone."""
+    wire = SharedWire(HEAD, MORE, LAST)
+    keeper, exchange = begun(wire)
+    outcome: list[object] = []
+
+    def read_on() -> None:
+        with pytest.raises(TransportFailure, match="the answer was closed"):
+            exchange.read(5)
+        outcome.append([*wire.reads])
+
+    wire.meanwhile = read_on
+    exchange.close()
+    assert outcome == [[MORE, LAST]]
+    assert keeper.left == [True]
+    assert not wire.is_closed
+    wire.reads.append(ANSWER)
+    following = exchange_for(b"/next")
+    keeper.carrier.begin(following)
+    assert [following.read(5), following.read(5)] == [b"ok", None]
+
+
+@pytest.mark.parametrize("then", [MORE, LAST, b""], ids=["more", "the end", "nothing"])
+def test_an_answer_closed_by_another_thread_is_left_to_who_reads_it(then: bytes) -> None:
+    """Who closes does not touch what another thread reads from; that one closes it, and learns why."""
+    wire = SharedWire(HEAD, then)
+    keeper, exchange = begun(wire)
+
+    def close() -> None:
+        exchange.close()
+        assert wire.is_cut
+        assert not wire.is_closed
+
+    wire.meanwhile = close
+    with pytest.raises(TransportFailure, match="the answer was closed"):
+        list(exchange)
+    assert keeper.left == [False]
+    assert wire.is_closed

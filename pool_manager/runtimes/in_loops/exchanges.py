@@ -135,6 +135,7 @@ class Exchange(Sleeper):
         if not self.ended:
             return None
         whole = b"".join(self._parts)  # one part is not copied
+        self._parts.clear()
         self.abandon()
         return whole
 
@@ -169,8 +170,8 @@ class Exchange(Sleeper):
         """Give the connection back, whatever the state. Safe to repeat."""
         if not self.left:
             self.carrier.abandon(self)
-        # Who reads it in another task must not wait for what will not come.
-        if not self.ended and self.failure is None:
-            self.fail(TransportFailure("ReadError", "the answer was closed"))
+        # Who reads on must not take it for whole, nor wait, in another task, for what will not come.
+        self.ended = self.ended and not self._parts
+        self.fail(TransportFailure("ReadError", "the answer was closed"))
         self._parts.clear()
         self.buffered = 0

@@ -151,6 +151,12 @@ class Carrier(ABC):
     def disown(self) -> None:
         """Let the socket go in a forked child, without a byte on the wire."""
 
+    def park(self) -> None:
+        """Let the socket go in a forked child: it says nothing, and waits for no lock of the parent's."""
+        self._closing.acquire(blocking=False)
+        self.wire.park()
+        self.wire.close()
+
     def lose(self) -> None:
         """Tell the scheduler that the connection is no more."""
         self.is_lost = True

@@ -39,6 +39,8 @@ class Exchange:
 
         buffered: Bytes of the body that have come and were not read. Exact over HTTP/1.1 alone.
 
+        is_read: A thread reads it, or is about to, over HTTP/1.1.
+
         begun: A byte of the answer has come.
 
         ended: The answer is complete.
@@ -65,6 +67,7 @@ class Exchange:
         "ended",
         "failure",
         "headers",
+        "is_read",
         "left",
         "news",
         "queued_for",
@@ -89,7 +92,7 @@ class Exchange:
         self.stream = self.status = self.sent = self.buffered = 0
         self.reason = b""
         self.headers: Headers = []
-        self.started = self.begun = self.ended = self.written = False
+        self.started = self.begun = self.ended = self.written = self.is_read = False
         self.unprocessed = self.left = self.news = False
         self.failure: TransportFailure | None = None
         self.waiter: Waiter | None = None
@@ -194,10 +197,11 @@ class Exchange:
         self._leave(in_passing=True)
 
     def _leave(self, *, in_passing: bool) -> None:
+        if self._parts or not self.is_over:  # who reads on is not to take it for whole
+            self.failure = TransportFailure("ReadError", "the answer was closed")
+            self.ended = False
+        self._parts.clear()
         if self.started:
             if not self.left:
                 self.carrier.abandon(self, in_passing=in_passing)
             self.carrier.quit(self)  # an interrupt may have struck where this was to be done
-        if not self.is_over:
-            self.failure = TransportFailure("ReadError", "the answer was closed")
-        self._parts.clear()

@@ -37,9 +37,17 @@ class Http1Carrier(Carrier):
 
     It is used by one thread at a time. `close` may come from any: it cuts the socket of a thread that is
     there, which closes it itself when it finds out, so that no number of a file is used after its end.
+
+    An answer may be closed by another thread than reads it, at any instant. So who reads says so first
+    (`Exchange.is_read`) and looks then whether the answer is still to be read (`_current`); who closes does
+    both in the other order: one of the two sees what the other has done.
+
+    Attributes:
+        is_written: A thread writes, or is about to, what is no longer HTTP.
     """
 
     http_version = b"HTTP/1.1"
+    is_written = False
 
     def __init__(self, owner: Owner, book: Scheduler, connection: Connection, wire: Wire) -> None:
         super().__init__(owner, book, connection, wire)
@@ -49,7 +57,7 @@ class Http1Carrier(Carrier):
         self._is_mute = False  # nothing can be sent any more, but an answer may be there
         self._switched = False
         self._is_awaited = False  # somebody waits for more, or has done so in vain
-        self._is_reading = False
+        self._reader: Exchange | None = None  # for which a thread is in the middle of a call on the socket
         self._answered = 0.0  # when a proxy last did
         self._has_left_over = False  # of an answer that nobody wanted; who comes next reads it
 
@@ -83,10 +91,12 @@ class Http1Carrier(Carrier):
 
     def quit(self, exchange: Exchange) -> None:
         """Close a connection that is lost, unless another uses it."""
-        if self.is_lost and not self._is_reading and self._current in {exchange, None}:
-            self._current = None
-            self.lose()
-            self.part()
+        if self.is_lost:
+            if self._current is exchange is not self._reader:
+                self._current = None
+            if not self._is_used:
+                self.lose()
+                self.part()
 
     def begin(self, exchange: Exchange) -> None:
         """Write the head, and a body that is short together with it."""
@@ -158,21 +168,24 @@ class Http1Carrier(Carrier):
 
     def pull(self, exchange: Exchange, seconds: float | None) -> bool:
         """Wait for the next bytes of the answer."""
-        if self._current is not exchange:
-            return True
-        self._is_awaited = self._is_reading = True
+        exchange.is_read = True
         try:
+            if self._current is not exchange:
+                return True
+            self._reader, self._is_awaited = exchange, True
             received = self.wire.receive(seconds)
+            if received is None:
+                return False
+            self._feed(exchange, received)
+            if self._current is exchange:
+                self._is_awaited = False
         except OSError as error:
             self._give_up(exchange, self._failure(exchange, error))
-            return True
         finally:
-            self._is_reading = False
-        if received is None:
-            return False
-        self._feed(exchange, received)
-        if self._current is exchange:
-            self._is_awaited = False
+            exchange.is_read = False
+            if self._reader is exchange:  # else the answer has ended, and the next one is being read
+                self._reader = None
+                self.close_if_unused()
         return True
 
     def consumed(self, exchange: Exchange, size: int) -> None:
@@ -181,18 +194,12 @@ class Http1Carrier(Carrier):
     def abandon(self, exchange: Exchange, *, in_passing: bool) -> None:
         """Have the answer read to its end if that is near (rule 16); else have the connection closed."""
         reusable = False
-        if self._current is exchange and self._is_worth_reading(exchange):
-            reusable = self._http.body_left is not None
-            if not reusable:
-                self._drain(exchange, 0.0 if in_passing else DRAIN_TIME)
-        if self._current is exchange and self._is_reading:  # another thread does, and will find out
-            exchange.fail(closed())
-        elif self._current is exchange:
-            self._has_left_over = reusable
+        if self._current is exchange:
             self._current = None
-        self.owner.leave(exchange, reusable=reusable)
-        if self.is_lost:
-            self.part()
+            if not exchange.is_read:  # else another thread finds out, and closes the connection
+                reusable = self._leave_over(exchange, 0.0 if in_passing else DRAIN_TIME)
+        self.owner.leave(exchange, reusable=reusable, keep_alive=self._http.keep_alive_timeout)
+        self.close_if_unused()
 
     def suspect(self) -> None:
         """Nothing to find out: the request will leave, and the connection close with it."""
@@ -200,16 +207,26 @@ class Http1Carrier(Carrier):
     def close(self) -> None:
         """Close the socket, or have the thread that uses it do so."""
         self.is_lost = True
-        # In this order, and `_finish` in the other: one of the two threads sees what the other has done.
-        if self._current is None:
-            self.part(b"")
-        else:
+        # In this order, and who uses it in the other: one of the two threads sees what the other has done.
+        if self._is_used:
             self.wire.cut()
+        else:
+            self.part(b"")
+
+    @property
+    def _is_used(self) -> bool:
+        """A thread is, or may be, in the middle of a call on the socket."""
+        return self._current is not None or self._reader is not None or self.is_written
+
+    def close_if_unused(self) -> None:
+        """Close the socket of a connection that is lost; else whoever uses it comes by here."""
+        if self.is_lost and not self._is_used:
+            self.part()
 
     def disown(self) -> None:
         """Let the socket go."""
-        self.is_lost, self._current = True, None
-        self.wire.park()
+        self.is_lost, self._current, self._reader = True, None, None
+        self.park()
 
     # Writing
 
@@ -317,33 +334,48 @@ class Http1Carrier(Carrier):
 
     def _is_worth_reading(self, exchange: Exchange) -> bool:
         return (
-            not (exchange.is_over or self.is_lost or self._switched or self._is_awaited or self._unsent)
+            not (self.is_lost or self._switched or self._is_awaited or self._unsent)
             and bool(exchange.status and exchange.written)
             and is_worth_reading(self._http)
         )
 
-    def _drain(self, exchange: Exchange, seconds: float) -> None:
-        self._is_awaited = True  # once only: an interrupt may lose what is read
-        until, room = time.monotonic() + seconds, MAX_DRAINED
-        with contextlib.suppress(OSError):
-            while self._current is exchange and room > 0:
-                received = self.wire.receive_now()
-                if received is not None:
-                    room -= len(received)
-                    self._feed(exchange, received)
-                elif not self.wire.wait(READABLE, until - time.monotonic()):
-                    return
+    def _leave_over(self, exchange: Exchange, seconds: float) -> bool:
+        """Leave the rest of an answer to who comes next, or look for its end; tell whether that is near."""
+        if not self._is_worth_reading(exchange):
+            return False
+        self._has_left_over = True
+        if self._http.body_left is None:
+            with contextlib.suppress(OSError):
+                self._drain(seconds)
+            if self._has_left_over:
+                return False
+        if is_forwarded(exchange.request):
+            self._answered = time.monotonic()
+        return True
 
-    def _read_left_over(self) -> None:
-        """Read what is there of an answer that nobody wants; if it is the rest, it can be used."""
-        http, wire = self._http, self.wire
-        while self._has_left_over and not wire.ended and (received := wire.receive_now()) is not None:
+    def _drain(self, seconds: float) -> None:
+        until, room = time.monotonic() + seconds, MAX_DRAINED
+        while True:
+            room -= self._read_left_over(room)
+            if room <= 0 or self.wire.ended or not self._has_left_over:
+                return
+            if not self.wire.wait(READABLE, until - time.monotonic()):
+                return
+
+    def _read_left_over(self, room: int = MAX_DRAINED) -> int:
+        """Read what is there of an answer that nobody wants, about *room* bytes at most; give its size."""
+        http, wire, size = self._http, self.wire, 0
+        while self._has_left_over and not wire.ended and size < room:
+            received = wire.receive_now()
+            if received is None:
+                break
+            size += len(received)
             try:
                 http.receive(wire.decode(received))
             except TransportFailure:
-                return
-            if http.is_idle and not wire.ended:
-                self._has_left_over = False
+                return room
+            self._has_left_over = not http.is_idle or wire.ended
+        return size
 
     # The end
 

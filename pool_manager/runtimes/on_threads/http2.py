@@ -204,7 +204,7 @@ class Http2Carrier(Sending):
         self.is_lost = self.is_mute = True
         self.exchanges.clear()
         self.readers, self.sender = Readers(), 0
-        self.wire.park()
+        self.park()
 
     # Steps
 
@@ -244,6 +244,8 @@ class Http2Carrier(Sending):
     def _let_go(self, exchange: Exchange) -> None:
         self.uploading.discard(exchange)
         self.placeless.pop(exchange, None)
+        exchange.news = True  # for another thread, if one reads it
+        self.readers.wake(exchange)
         self._quit(exchange)
         if self.exchanges.pop(exchange.stream, None) is None:
             return

@@ -96,7 +96,8 @@ class Readers:
         """Do nothing of all this any more, in this thread: it may have been interrupted anywhere."""
         me = get_ident()
         self._pollers.discard(me)
-        self.resign(somebody)
+        if self.leader is not somebody or self.leader_thread == me:  # else another thread reads, and will
+            self.resign(somebody)
         if self.leader_thread == me:
             self.resign(self.leader)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from pool_manager.core.messages import TransportFailure
 from pool_manager.runtimes.on_threads.carriers import broken
 from pool_manager.runtimes.on_threads.exchanges import Exchange
+from pool_manager.runtimes.on_threads.http1 import Http1Carrier
 from pool_manager.runtimes.on_threads.wires import WRITABLE
 from pool_manager.runtimes.upgrading import Upgraded
 
@@ -46,21 +47,32 @@ class UpgradedStream(Upgraded):
         Raises:
             Exception: "WriteTimeout" after *timeout* seconds, "WriteError" where it broke.
         """
-        with self.translated(), self._writing:
-            self._write(buffer, timeout)
-
-    def _write(self, buffer: bytes, timeout: float | None) -> None:
-        carrier = self._exchange.carrier
         until = None if timeout is None else time.monotonic() + timeout
+        with self.translated():
+            if not self._writing.acquire(
+                timeout=-1 if timeout is None else min(max(0.0, timeout), threading.TIMEOUT_MAX)
+            ):
+                raise _too_slow(timeout)
+            try:
+                self._write(buffer, timeout, until)
+            finally:
+                self._writing.release()
+
+    def _write(self, buffer: bytes, timeout: float | None, until: float | None) -> None:
+        carrier = cast(Http1Carrier, self._exchange.carrier)
+        carrier.is_written = True
         try:
-            if self._exchange.left:
+            if self._exchange.left or carrier.is_lost:
                 raise TransportFailure("WriteError", "the connection is closed")
             left = memoryview(carrier.wire.encode(buffer))
             while left := left[carrier.wire.send_now(left) :]:
                 if not carrier.wire.wait(WRITABLE, None if until is None else until - time.monotonic()):
-                    raise TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
+                    raise _too_slow(timeout)
         except OSError as error:
             raise broken(error, "WriteError") from error
+        finally:
+            carrier.is_written = False
+            carrier.close_if_unused()
 
     def close(self) -> None:
         """Close the connection."""
@@ -69,3 +81,7 @@ class UpgradedStream(Upgraded):
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore
         """Give "ssl_object", "client_addr", "server_addr", "socket"."""
         return self._exchange.carrier.info.get_extra_info(info)
+
+
+def _too_slow(timeout: float | None) -> TransportFailure:
+    return TransportFailure("WriteTimeout", f"the peer took nothing for {timeout} s")
