@@ -153,10 +153,11 @@ class Tenancy:
         """Give one snapshot of each pool that it holds."""
         return tuple(pool.stats() for pool in [*self.tenant.pools])
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         """Give back what nobody will. Runs at any time, inside anything: see `Registry.lose`."""
-        # Half made (the manager was closed), or the interpreter is on its way out.
-        if not getattr(self, "_taken", False) or sys.is_finalizing():
+        # Half made (the manager was closed), or the interpreter is on its way out: then this module may be
+        # empty already, and what it needs is in its defaults.
+        if not getattr(self, "_taken", False) or is_finalizing():
             return
         if self.tenant.closed or self.tenant.returning:
             return

@@ -20,6 +20,8 @@ from pool_manager import (
     PoolClosed,
     PoolManager,
     PoolTimeout,
+    answers,
+    leases,
 )
 from tests.support.counting_server import Answer, CountingServer
 from tests.support.inside import threads_engine
@@ -494,3 +496,19 @@ def test_lingering_takes_one_timer(counting_server: CountingServer) -> None:
                 client.get(counting_server.url)
         assert threading.active_count() <= before + 2
         counting_server.wait_for(lambda server: server.open_connections() == 0)
+
+
+def test_a_finaliser_asks_no_module_that_may_be_empty(
+    manager: PoolManager, counting_server: CountingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of the interpreter modules may lose their names before their objects are collected."""
+    client = manager.client()
+    answer = client.send(client.build_request("GET", counting_server.url), stream=True)
+    for module in (leases, answers):
+        monkeypatch.setattr(module, "sys", None)
+    with pytest.warns(ResourceWarning, match="unclosed response"):
+        del answer
+        gc.collect()
+    with pytest.warns(ResourceWarning, match="unclosed lease"):
+        del client
+        gc.collect()

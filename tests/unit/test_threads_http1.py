@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -283,3 +284,24 @@ def test_an_answer_closed_by_another_thread_is_left_to_who_reads_it(then: bytes)
         list(exchange)
     assert keeper.left == [False]
     assert wire.is_closed
+
+
+class Emptied(deque[bytes]):
+    """Parts that are there when it is looked, and gone when they are taken."""
+
+    def __init__(self, close: Callable[[], object]) -> None:
+        super().__init__([b"part"])
+        self._close = close
+
+    def popleft(self) -> bytes:
+        """Come too late."""
+        self._close()
+        return super().popleft()
+
+
+def test_an_answer_that_is_closed_between_a_look_and_the_next_step() -> None:
+    """Where threads run at the same time, another one may empty what was looked at."""
+    exchange = exchange_for(b"/")
+    exchange._parts = Emptied(exchange.close)  # noqa: SLF001 - what a second thread does
+    with pytest.raises(TransportFailure, match="the answer was closed"):
+        exchange.read(5)

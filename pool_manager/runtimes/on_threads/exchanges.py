@@ -163,7 +163,10 @@ class Exchange:
             if self.failure is not None:
                 raise self.failure
             self._pull(seconds)
-        part = self._parts.popleft()
+        try:
+            part = self._parts.popleft()
+        except IndexError:  # another thread has closed it since we looked
+            return self.read(seconds)
         self.buffered -= len(part)
         if not self.ended:
             self.carrier.consumed(self, len(part))
