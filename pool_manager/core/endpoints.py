@@ -104,7 +104,7 @@ class _Name(dict[Hashable, Endpoint]):
                 endpoint.absent_since = math.inf
             elif endpoint.absent_since == math.inf:
                 endpoint.absent_since = now
-            elif away >= MOST_PATIENCE and not endpoint.connections:
+            elif away >= MOST_PATIENCE and not endpoint.connections and now >= endpoint.avoided_until:
                 del self[address]
 
     def order(self, found: Sequence[AddressInfo], now: float) -> list[AddressInfo]:

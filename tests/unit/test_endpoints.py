@@ -114,6 +114,17 @@ def test_an_address_that_works_again_is_taken_as_before() -> None:
     assert place(dialed(pool, "1 2")[1]) == "1"
 
 
+def test_an_address_that_failed_is_not_forgotten_with_those_that_left_long_ago() -> None:
+    """Its last connection is lost after it was away for long: it comes last for a while, should it return."""
+    pool = world()
+    wire = dialed(pool, "1")[1]
+    dialed(pool, "2")
+    pool.now += 605.0
+    wire.lose()
+    dialed(pool, "2")
+    assert place(dialed(pool, "1 2")[1]) == "2"
+
+
 LANES = [Lane(f"lane{number}") for number in range(10)]
 
 
