@@ -230,6 +230,13 @@ class Keeper:
     def parted(self, _: object) -> None:
         """Know that the socket is closed."""
 
+    def tell(self, *_: object) -> None:
+        """Make no move: there is no book."""
+
+    def now(self) -> float:
+        """Tell some time."""
+        return 0.0
+
 
 HEAD, MORE, LAST = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
@@ -284,6 +291,16 @@ def test_an_answer_closed_by_another_thread_is_left_to_who_reads_it(then: bytes)
         list(exchange)
     assert keeper.left == [False]
     assert wire.is_closed
+
+
+def test_who_has_said_that_it_reads_is_left_alone() -> None:
+    """It may look whether it still may, or be about to read: who closes takes nothing off the socket."""
+    wire = SharedWire(HEAD, LAST)
+    keeper, exchange = begun(wire)
+    exchange.is_read = True
+    exchange.close()
+    assert wire.reads == [LAST]
+    assert keeper.left == [False]
 
 
 class Emptied(deque[bytes]):
